@@ -1,0 +1,3 @@
+//! Esker's storage: an append-only log with a memory-mapped index, embeddable without a network.
+
+pub mod types;

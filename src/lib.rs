@@ -1,1 +1,9 @@
-//! x
+//! The Esker server: a durable cache that speaks the Redis protocol.
+//!
+//! Requests flow one way: `net → protocol → command → shard → log`.
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod protocol;
+pub mod server;
+pub mod session;

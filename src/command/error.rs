@@ -1,0 +1,32 @@
+//! Why a command failed, with the text that Redis gives.
+
+use esker_storage::shard::StorageError;
+
+/// An error reply. Texts of Redis stand here and nowhere else.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The key holds another type.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// Options that make no sense together, or unknown ones.
+    #[error("ERR syntax error")]
+    Syntax,
+    /// An argument is not a 64-bit integer.
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    /// An argument is not a float.
+    #[error("ERR value is not a valid float")]
+    NotFloat,
+    /// A wrong number of arguments.
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(String),
+    /// An error with its whole text, code included.
+    #[error("{0}")]
+    Text(&'static str),
+    /// The same, made at run time.
+    #[error("{0}")]
+    Owned(String),
+    /// The storage refused or failed.
+    #[error("ERR {0}")]
+    Storage(#[from] StorageError),
+}

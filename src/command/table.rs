@@ -1,0 +1,21 @@
+//! The command table: all rows, looked up by name.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::{Spec, strings};
+
+/// Families, each with its rows.
+const FAMILIES: &[&[Spec]] = &[strings::SPECS];
+
+/// All rows, in the order of the families.
+pub fn table() -> impl Iterator<Item = &'static Spec> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The row of a lower-case name.
+#[must_use]
+pub fn lookup(name: &str) -> Option<&'static Spec> {
+    static BY_NAME: OnceLock<HashMap<&'static str, &'static Spec>> = OnceLock::new();
+    BY_NAME.get_or_init(|| table().map(|s| (s.name, s)).collect()).get(name).copied()
+}

@@ -1,0 +1,168 @@
+//! Replies, encoded as they are built: a command appends to a [`Reply`] and never sees a socket.
+//!
+//! Types of RESP3 that RESP2 lacks are written in the form that Redis gives them on a RESP2 connection.
+
+/// The protocol version of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// RESP2, until `HELLO 3`.
+    #[default]
+    Resp2,
+    /// RESP3.
+    Resp3,
+}
+
+/// An output buffer that knows the connection's protocol version.
+#[derive(Debug, Default)]
+pub struct Reply {
+    bytes: Vec<u8>,
+    version: Version,
+}
+
+impl Reply {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self { bytes: Vec::new(), version }
+    }
+
+    /// The protocol version that is written.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Changes the version of what follows.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The buffer itself, for the connection that sends it.
+    pub fn buffer_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The length so far: a place to go back to with [`Reply::truncate`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back everything written after `mark`.
+    pub fn truncate(&mut self, mark: usize) {
+        self.bytes.truncate(mark);
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn number(&mut self, kind: u8, n: i64) {
+        self.line(kind, itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    /// `+OK`.
+    pub fn ok(&mut self) {
+        self.bytes.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// A simple string.
+    pub fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error; the text starts with its code (`ERR …`). Line breaks become spaces, as in Redis.
+    pub fn error(&mut self, text: &str) {
+        if text.contains(['\r', '\n']) {
+            self.line(b'-', text.replace(['\r', '\n'], " ").as_bytes());
+        } else {
+            self.line(b'-', text.as_bytes());
+        }
+    }
+
+    /// An integer.
+    pub fn integer(&mut self, n: i64) {
+        self.number(b':', n);
+    }
+
+    /// A bulk string.
+    pub fn bulk(&mut self, data: &[u8]) {
+        self.number(b'$', data.len() as i64);
+        self.bytes.extend_from_slice(data);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// The absent value: `_` in RESP3, the null bulk string in RESP2.
+    pub fn null(&mut self) {
+        self.bytes.extend_from_slice(match self.version {
+            Version::Resp2 => b"$-1\r\n",
+            Version::Resp3 => b"_\r\n",
+        });
+    }
+
+    /// The absent array: `_` in RESP3, the null array in RESP2.
+    pub fn null_array(&mut self) {
+        self.bytes.extend_from_slice(match self.version {
+            Version::Resp2 => b"*-1\r\n",
+            Version::Resp3 => b"_\r\n",
+        });
+    }
+
+    /// The head of an array of `len` elements, which follow.
+    pub fn array(&mut self, len: usize) {
+        self.number(b'*', len as i64);
+    }
+
+    /// The head of a map of `len` pairs; RESP2: an array of twice as many.
+    pub fn map(&mut self, len: usize) {
+        match self.version {
+            Version::Resp2 => self.array(len * 2),
+            Version::Resp3 => self.number(b'%', len as i64),
+        }
+    }
+
+    /// The head of a set; RESP2: an array.
+    pub fn set(&mut self, len: usize) {
+        match self.version {
+            Version::Resp2 => self.array(len),
+            Version::Resp3 => self.number(b'~', len as i64),
+        }
+    }
+
+    /// The head of a push message; RESP2: an array.
+    pub fn push(&mut self, len: usize) {
+        match self.version {
+            Version::Resp2 => self.array(len),
+            Version::Resp3 => self.number(b'>', len as i64),
+        }
+    }
+
+    /// A truth value; RESP2: 1 or 0.
+    pub fn boolean(&mut self, value: bool) {
+        match self.version {
+            Version::Resp2 => self.integer(i64::from(value)),
+            Version::Resp3 => self.bytes.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
+        }
+    }
+
+    /// Text for people; RESP2: a bulk string.
+    pub fn verbatim(&mut self, text: &str) {
+        match self.version {
+            Version::Resp2 => self.bulk(text.as_bytes()),
+            Version::Resp3 => {
+                self.number(b'=', text.len() as i64 + 4);
+                self.bytes.extend_from_slice(b"txt:");
+                self.bytes.extend_from_slice(text.as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}

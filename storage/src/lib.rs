@@ -1,6 +1,7 @@
 //! Esker's storage: an append-only log with a memory-mapped index, embeddable without a network.
 #![deny(unsafe_code)]
 
+pub mod codec;
 pub mod error;
 pub mod fs;
 pub mod mapping;

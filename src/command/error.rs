@@ -20,6 +20,15 @@ pub enum CommandError {
     /// A wrong number of arguments.
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(String),
+    /// An expiry that is not positive, or beyond the clock's range.
+    #[error("ERR invalid expire time in '{0}' command")]
+    InvalidExpire(&'static str),
+    /// A string would become longer than allowed.
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    /// A bit offset that no string can have.
+    #[error("ERR bit offset is not an integer or out of range")]
+    BitOffset,
     /// An error with its whole text, code included.
     #[error("{0}")]
     Text(&'static str),

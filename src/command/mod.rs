@@ -2,10 +2,19 @@
 //! be replayed.
 
 mod call;
+mod dump;
 mod error;
+mod events;
+mod expire;
+mod keys;
+mod object;
+mod relocate;
+mod scan;
+mod set_options;
 mod spec;
 mod strings;
 mod table;
+mod ttl;
 
 pub use call::{Call, Effect, parse_integer};
 pub use error::CommandError;

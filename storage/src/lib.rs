@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod error;
 pub mod fs;
+pub mod glob;
 pub mod mapping;
 pub mod shard;
 pub mod types;

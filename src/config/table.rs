@@ -1,0 +1,94 @@
+//! The directives that mean something here.
+
+use super::special::{appendonly, bind, event_classes, output_limits, percentiles};
+use super::{Directive, Kind};
+
+const fn used(name: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Directive {
+    Directive::used(name, kind, default, what)
+}
+
+/// The names of the log levels, from the most to the least talkative.
+pub const LOG_LEVELS: &[&str] = &["debug", "verbose", "notice", "warning"];
+/// When the log is synced.
+pub const FSYNC_MODES: &[&str] = &["everysec", "always", "no"];
+/// What a signal makes of a shutdown.
+pub const SHUTDOWN_MODES: &[&str] = &["default", "save", "nosave", "now", "force"];
+/// The default of `io-threads`, replaced by the number of cores.
+pub const CORES: &str = "cores";
+
+/// The rows. `Used` says in a sentence what the directive does, for docs/operations.md.
+pub const USED: &[Directive] = &[
+    used("port", Kind::PORT, "6379", "TCP port to listen on; 0: none.").fixed(),
+    used("bind", Kind::Special(bind), "* -::*", "Addresses to listen on; `-` before one: no error if this machine lacks it.").fixed(),
+    used("tcp-backlog", Kind::SMALL, "511", "Length of the kernel's queue of connections not yet accepted.").fixed(),
+    used("tcp-keepalive", Kind::SMALL, "300", "Seconds between TCP keepalive probes on new connections; 0: none."),
+    used("timeout", Kind::SMALL, "0", "Seconds after which an idle client is disconnected; 0: never."),
+    used("maxclients", Kind::Integer { min: 1, max: u32::MAX as i64 }, "10000", "Connections accepted at once."),
+    used("protected-mode", Kind::Bool, "yes", "Without a password, answer loopback connections only."),
+    used("requirepass", Kind::Text, "", "Password that clients must give with AUTH; empty: none."),
+    used("io-threads", Kind::Integer { min: 1, max: 128 }, CORES, "Worker threads; by default one a core.").fixed(),
+    used("databases", Kind::Integer { min: 1, max: 16 }, "16", "Number of databases that SELECT takes.").fixed(),
+    used("dir", Kind::Text, "./esker-data", "Data directory; made if it does not exist.").fixed(),
+    used("appendonly", Kind::Special(appendonly), "yes", "The log is always on: `no` is accepted, logged, and changes nothing."),
+    used("appendfsync", Kind::Enum(FSYNC_MODES), "everysec", "When the log is synced: before each reply, every second, or by the kernel."),
+    used("loglevel", Kind::Enum(LOG_LEVELS), "notice", "The least important messages that are logged."),
+    used("logfile", Kind::Text, "", "File that messages are appended to; empty: standard output.").fixed(),
+    used("pidfile", Kind::Text, "", "File that holds the process id while the server runs; empty: none.").fixed(),
+    used(
+        "proto-max-bulk-len",
+        Kind::Memory { min: 1 << 20, max: i64::MAX as u64 },
+        "536870912",
+        "Longest argument of a request, and longest value.",
+    ),
+    used(
+        "client-query-buffer-limit",
+        Kind::Memory { min: 1 << 20, max: i64::MAX as u64 },
+        "1073741824",
+        "Bytes of one request that a client may have under way.",
+    ),
+    used(
+        "client-output-buffer-limit",
+        Kind::Special(output_limits),
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        "Per class (normal, replica, pubsub): bytes of unread replies that close a client at once, and bytes that do after so many seconds; 0: no limit.",
+    ),
+    used("notify-keyspace-events", Kind::Special(event_classes), "", "Classes of keyspace events that are published, as Redis's letters."),
+    used(
+        "slowlog-log-slower-than",
+        Kind::Integer { min: -1, max: i64::MAX },
+        "10000",
+        "Microseconds from which a command enters the slow log; 0: all; -1: none.",
+    ),
+    used("slowlog-max-len", Kind::COUNT, "128", "Entries that the slow log keeps."),
+    used("latency-monitor-threshold", Kind::COUNT, "0", "Milliseconds from which an event enters the latency history; 0: off."),
+    used("latency-tracking", Kind::Bool, "yes", "Keep a histogram of times for each command (INFO latencystats, LATENCY HISTOGRAM)."),
+    used("latency-tracking-info-percentiles", Kind::Special(percentiles), "50 99 99.9", "Percentiles that INFO latencystats shows."),
+    used(
+        "shutdown-on-sigint",
+        Kind::Enum(SHUTDOWN_MODES),
+        "default",
+        "How SIGINT stops the server: `now` or `nosave` leaves out the checkpoint.",
+    ),
+    used(
+        "shutdown-on-sigterm",
+        Kind::Enum(SHUTDOWN_MODES),
+        "default",
+        "How SIGTERM stops the server: `now` or `nosave` leaves out the checkpoint.",
+    ),
+    used(
+        "enable-debug-command",
+        Kind::Enum(&["no", "yes", "local"]),
+        "no",
+        "Who may use DEBUG: nobody, everybody, or loopback connections.",
+    )
+    .fixed(),
+    used(
+        "memory-limit",
+        Kind::MemoryOrPercent,
+        "80%",
+        "Memory for index, populated pages and the server itself: bytes, or a share of the cgroup's or machine's memory.",
+    )
+    .fixed(),
+    used("maxdisk", Kind::BYTES, "0", "Bytes of disk that the log may take; 0: no limit.").fixed(),
+    used("segment-size", Kind::Memory { min: 1 << 20, max: 64 << 20 }, "67108864", "Size of a log segment.").fixed().hidden(),
+];

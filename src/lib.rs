@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
-pub mod config;
 pub mod protocol;
+pub mod rdb;
 pub mod server;
 pub mod session;

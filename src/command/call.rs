@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esker_storage::shard::{Key, Transaction};
+use esker_storage::types::Db;
 
 use super::CommandError;
 use crate::protocol::Reply;
@@ -75,9 +76,13 @@ impl<'a> Call<'a, '_> {
 
     /// Reports a keyspace event for the key, should anyone listen.
     pub fn notify(&mut self, class: u32, event: &'static str, key: &[u8]) {
+        self.notify_in(self.session.db, class, event, key);
+    }
+
+    /// The same for a database other than the connection's.
+    pub fn notify_in(&mut self, db: Db, class: u32, event: &'static str, key: &[u8]) {
         if self.server.notifies(class) {
-            let db = self.session.db.0;
-            self.effects.push(Effect::Notify { class, event, key: key.to_vec(), db });
+            self.effects.push(Effect::Notify { class, event, key: key.to_vec(), db: db.0 });
         }
     }
 }

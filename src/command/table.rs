@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::{Spec, strings};
+use super::{Spec, dump, expire, keys, object, relocate, scan, strings, ttl};
 
 /// Families, each with its rows.
-const FAMILIES: &[&[Spec]] = &[strings::SPECS];
+const FAMILIES: &[&[Spec]] = &[strings::SPECS, keys::SPECS, relocate::SPECS, expire::SPECS, ttl::SPECS, scan::SPECS, object::SPECS, dump::SPECS];
 
 /// All rows, in the order of the families.
 pub fn table() -> impl Iterator<Item = &'static Spec> {

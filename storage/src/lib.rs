@@ -5,6 +5,8 @@ pub mod codec;
 pub mod error;
 pub mod fs;
 pub mod glob;
+pub mod index;
 pub mod mapping;
+pub mod segment;
 pub mod shard;
 pub mod types;

@@ -64,7 +64,7 @@ impl OpCode {
     }
 
     #[inline]
-    pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
         match byte {
             1 => Ok(Self::Put),
             2 => Ok(Self::Tombstone),

@@ -1,0 +1,232 @@
+//! Footers: what a sealed segment holds, and hints from which an index is rebuilt without reading values.
+//!
+//! ```text
+//! 0       10      18     26     34        42    50       66           74          82      86
+//! ┌───────┬───────┬──────┬──────┬─────────┬─────┬────────┬────────────┬───────────┬───────┬───────┬────────┐
+//! │ frame │ first │ last │ seen │ entries │ ops │ digest │ first time │ last time │ count │ hints │ offset │
+//! └───────┴───────┴──────┴──────┴─────────┴─────┴────────┴────────────┴───────────┴───────┴───────┴────────┘
+//! ```
+
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+
+use super::SEGMENT_HEADER;
+use crate::codec::checksum::ShardSeed;
+use crate::codec::entry::EntryView;
+use crate::codec::frame::{FRAME_START, FrameKind, FrameStart, LENGTH_OFFSET};
+use crate::codec::op::OpCode;
+use crate::codec::{DecodeError, Input, set_u32};
+use crate::types::{KeyHash, Lsn, TableId, UnixMillis};
+
+/// Bytes before the hints.
+const HEAD: usize = FRAME_START + 5 * 8 + 16 + 2 * 8 + 4;
+const _: () = assert!(HEAD == 86);
+/// Bytes of a hint.
+const HINT: usize = 8 + 4 + 3 + 1;
+const _: () = assert!(HINT == 16);
+/// Bytes of the footer's own offset, at the very end of the file.
+pub const FOOTER_OFFSET_LEN: usize = 8;
+
+/// The greatest table id that fits in a hint.
+const LAST_HINTED_TABLE: u32 = (1 << 24) - 2;
+/// Stands for any greater one: the op must be asked.
+const TABLE_IN_OP: u32 = (1 << 24) - 1;
+
+/// Where the op of a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint {
+    /// Hash of the key.
+    pub key_hash: KeyHash,
+    /// Offset of the op in the segment.
+    pub offset: u32,
+    /// The table; `None`: its id is too great for a hint, the op has it.
+    pub table: Option<TableId>,
+    /// What the op does.
+    pub code: OpCode,
+}
+
+/// The last frame of a sealed segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footer {
+    /// First LSN, the base if there are no entries.
+    pub first: Lsn,
+    /// Last LSN, the one before the base if there are no entries.
+    pub last: Lsn,
+    /// The highest LSN consulted when records were dropped; 0: none were.
+    pub seen: Lsn,
+    /// Number of entries.
+    pub entries: u64,
+    /// Number of ops.
+    pub ops: u64,
+    /// Digest of the bytes between header and footer.
+    pub digest: u128,
+    /// Time of the first entry.
+    pub first_time: UnixMillis,
+    /// Time of the last entry.
+    pub last_time: UnixMillis,
+    /// One an op with a key, in log order.
+    pub hints: Vec<Hint>,
+}
+
+/// The digest of a segment of which `bytes` is everything up to its footer.
+#[must_use]
+pub fn segment_digest(bytes: &[u8]) -> u128 {
+    xxh3_128(bytes.get(SEGMENT_HEADER..).unwrap_or_default())
+}
+
+/// The hash of a key under the shard's key hash seed.
+#[inline]
+#[must_use]
+pub fn key_hash(key: &[u8], seed: u64) -> KeyHash {
+    KeyHash(xxh3_64_with_seed(key, seed))
+}
+
+impl Footer {
+    /// Bytes of a footer with this many hints.
+    #[must_use]
+    pub fn encoded_len(hints: usize) -> usize {
+        HEAD + hints * HINT + FOOTER_OFFSET_LEN
+    }
+
+    /// The frame, to be written at `offset` of the segment, the file's last.
+    #[must_use]
+    pub fn encode(&self, seed: ShardSeed, offset: u64) -> Vec<u8> {
+        let len = Self::encoded_len(self.hints.len());
+        let mut bytes = Vec::with_capacity(len);
+        let frame_len = u32::try_from(len).expect("a segment is below 1 GiB, and an op takes more bytes than its hint");
+        bytes.extend(FrameStart::encode(FrameKind::Footer, 0, frame_len));
+        for field in [self.first.0, self.last.0, self.seen.0, self.entries, self.ops] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend(self.digest.to_le_bytes());
+        bytes.extend(self.first_time.0.to_le_bytes());
+        bytes.extend(self.last_time.0.to_le_bytes());
+        bytes.extend((self.hints.len() as u32).to_le_bytes());
+        debug_assert_eq!(bytes.len(), HEAD);
+        for hint in &self.hints {
+            hint.encode(&mut bytes);
+        }
+        bytes.extend(offset.to_le_bytes());
+        let crc = seed.crc(&bytes[LENGTH_OFFSET..]);
+        set_u32(&mut bytes, 0, crc);
+        bytes
+    }
+
+    /// Where the footer begins, as the last bytes of a sealed file state it. To be believed only if [`Footer::parse`] does.
+    #[must_use]
+    pub fn offset_at_end(file: &[u8]) -> Option<u64> {
+        file.last_chunk::<FOOTER_OFFSET_LEN>().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Checks and decodes the footer at the front of `bytes`, which begin at `offset` of the segment.
+    pub fn parse(bytes: &[u8], offset: u64, seed: ShardSeed) -> Result<Self, DecodeError> {
+        let start = FrameStart::parse(bytes)?;
+        if start.kind != FrameKind::Footer {
+            return Err(DecodeError::FrameKind(start.kind.to_byte()));
+        }
+        let frame = bytes.get(..start.len as usize).ok_or(DecodeError::CutOff)?;
+        if seed.crc(&frame[LENGTH_OFFSET..]) != start.crc {
+            return Err(DecodeError::Checksum);
+        }
+        if start.flags != 0 {
+            return Err(DecodeError::Flags(start.flags));
+        }
+        Self::parse_fields(Input::new(&frame[FRAME_START..]), offset)
+    }
+
+    fn parse_fields(mut input: Input<'_>, offset: u64) -> Result<Self, DecodeError> {
+        let (first, last, seen) = (Lsn(input.u64()?), Lsn(input.u64()?), Lsn(input.u64()?));
+        let (entries, ops, digest) = (input.u64()?, input.u64()?, input.u128()?);
+        let (first_time, last_time) = (UnixMillis(input.i64()?), UnixMillis(input.i64()?));
+        let count = input.u32()? as usize;
+        if input.rest().len() as u64 != count as u64 * HINT as u64 + FOOTER_OFFSET_LEN as u64 {
+            return Err(DecodeError::Length);
+        }
+        let mut hints = Vec::with_capacity(count);
+        for _ in 0..count {
+            hints.push(Hint::parse(&mut input)?);
+        }
+        if input.u64()? != offset {
+            return Err(DecodeError::Field("footer offset"));
+        }
+        Ok(Self { first, last, seen, entries, ops, digest, first_time, last_time, hints })
+    }
+}
+
+impl Hint {
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend(self.key_hash.0.to_le_bytes());
+        to.extend(self.offset.to_le_bytes());
+        let table = self.table.map_or(TABLE_IN_OP, |table| table.0.min(TABLE_IN_OP));
+        to.extend(&table.to_le_bytes()[..3]);
+        to.push(self.code.to_byte());
+    }
+
+    fn parse(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let (key_hash, offset) = (KeyHash(input.u64()?), input.u32()?);
+        let table_and_code = input.u32()?;
+        let table = table_and_code & TABLE_IN_OP;
+        let code = OpCode::from_byte((table_and_code >> 24) as u8)?;
+        if !code.has_key() {
+            return Err(DecodeError::Field("op code of a hint"));
+        }
+        Ok(Self { key_hash, offset, table: (table <= LAST_HINTED_TABLE).then_some(TableId(table)), code })
+    }
+}
+
+/// Gathers a footer from the entries of a segment.
+#[derive(Debug)]
+pub struct FooterBuilder {
+    key_hash_seed: u64,
+    footer: Footer,
+}
+
+impl FooterBuilder {
+    /// A footer of no entries, for a segment that begins at `base`.
+    #[must_use]
+    pub fn new(base: Lsn, key_hash_seed: u64) -> Self {
+        let footer = Footer {
+            first: base,
+            last: Lsn(base.0.saturating_sub(1)),
+            seen: Lsn(0),
+            entries: 0,
+            ops: 0,
+            digest: 0,
+            first_time: UnixMillis(0),
+            last_time: UnixMillis(0),
+            hints: Vec::new(),
+        };
+        Self { key_hash_seed, footer }
+    }
+
+    /// Counts the entry that begins at `offset` of the segment.
+    pub fn add(&mut self, offset: u32, entry: &EntryView<'_>) {
+        let (head, footer) = (entry.head(), &mut self.footer);
+        if footer.entries == 0 {
+            footer.first = head.lsn;
+            footer.first_time = head.time;
+        }
+        footer.last = head.lsn;
+        footer.last_time = head.time;
+        footer.entries += 1;
+        for (distance, op) in entry.ops() {
+            footer.ops += 1;
+            if op.header.code.has_key() {
+                let table = op.header.table;
+                footer.hints.push(Hint {
+                    key_hash: key_hash(op.key, self.key_hash_seed),
+                    offset: offset + distance,
+                    table: (table.0 <= LAST_HINTED_TABLE).then_some(table),
+                    code: op.header.code,
+                });
+            }
+        }
+    }
+
+    /// The footer. `bytes` is the segment up to where the footer goes; `seen` the highest LSN consulted to drop records.
+    #[must_use]
+    pub fn finish(mut self, bytes: &[u8], seen: Lsn) -> Footer {
+        self.footer.digest = segment_digest(bytes);
+        self.footer.seen = seen;
+        self.footer
+    }
+}

@@ -1,17 +1,143 @@
 //! What all connections share.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
 use esker_storage::shard::Shard;
+use esker_storage::types::Location;
+use tokio::sync::Notify;
+
+use crate::command::{Counters, Gates};
+use crate::config::{Config, FsyncMode};
+use crate::net::{Clients, Durability};
+use crate::protocol::Limits;
+use crate::pubsub::Hub;
 
 /// The server's shared state; one a process, behind an `Arc`.
 pub struct Server {
     /// The data.
     pub shard: Shard,
+    /// The options.
+    pub config: Config,
+    /// Conditions that take commands off the fast path.
+    pub gates: Gates,
+    /// What was executed, counted a worker.
+    pub counters: Counters,
+    /// Channels, patterns and their subscribers; keyspace events.
+    pub hub: Hub,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Who waits for a flush.
+    pub durability: Arc<Durability>,
+    /// Ends the server.
+    pub shutdown: Shutdown,
+    /// When it started.
+    pub started: Instant,
 }
 
 impl Server {
+    /// A server over a shard, for this many workers, on default options.
+    #[must_use]
+    pub fn new(shard: Shard, workers: usize) -> Self {
+        Self::with_config(shard, workers, Config::default())
+    }
+
+    /// A server over a shard, for this many workers.
+    #[must_use]
+    pub fn with_config(shard: Shard, workers: usize, config: Config) -> Self {
+        let server = Self {
+            shard,
+            config,
+            gates: Gates::default(),
+            counters: Counters::new(workers),
+            hub: Hub::default(),
+            clients: Clients::default(),
+            durability: Arc::new(Durability::new(workers)),
+            shutdown: Shutdown::default(),
+            started: Instant::now(),
+        };
+        server.set_notify_classes(server.config.hot().event_classes());
+        server
+    }
+
+    /// Sets the classes of keyspace events that are published: `notify-keyspace-events`, as [`crate::pubsub::class`] reads it.
+    pub fn set_notify_classes(&self, classes: u32) {
+        self.hub.set_classes(classes);
+        self.gates.set(Gates::EVENTS, classes != 0);
+    }
+
     /// Whether keyspace events of this class are wanted.
     #[must_use]
-    pub fn notifies(&self, _class: u32) -> bool {
-        false
+    pub fn notifies(&self, class: u32) -> bool {
+        self.hub.notifies(class)
+    }
+
+    /// What a request may be like.
+    #[inline]
+    pub(crate) fn request_limits(&self, authenticated: bool) -> Limits {
+        Limits { max_bulk: self.config.hot().max_bulk_len() as i64, authenticated }
+    }
+
+    /// Whether replies wait until their writes are flushed.
+    #[inline]
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        self.config.hot().fsync() == FsyncMode::Always
+    }
+
+    /// Whether outsiders are turned away.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.config.hot().protected() && !self.config.hot().has_password()
+    }
+
+    /// Idle time before the kernel asks whether a peer is there.
+    pub(crate) fn tcp_keepalive(&self) -> Option<Duration> {
+        let seconds = self.config.hot().tcp_keepalive();
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    /// Returns when a record is in memory, or cannot be read: the command finds out.
+    pub(crate) async fn fetch(&self, _location: Location) {
+        tokio::task::yield_now().await;
+    }
+
+    /// Returns when a checkpoint was taken.
+    pub(crate) async fn checkpoint(&self) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The wish to end the server: from SHUTDOWN or a signal.
+#[derive(Debug, Default)]
+pub struct Shutdown {
+    state: AtomicU8,
+    changed: Notify,
+}
+
+impl Shutdown {
+    const NONE: u8 = 0;
+    const CLEAN: u8 = 1;
+    const NOW: u8 = 2;
+
+    /// Asks for the end; `now` leaves out the checkpoint and the final sync.
+    pub fn request(&self, now: bool) {
+        let wish = if now { Self::NOW } else { Self::CLEAN };
+        let _ = self.state.compare_exchange(Self::NONE, wish, Ordering::AcqRel, Ordering::Acquire);
+        self.changed.notify_one();
+    }
+
+    /// Takes the wish back, if it was not yet followed (SHUTDOWN ABORT). False: there is none.
+    pub fn abort(&self) -> bool {
+        self.state.swap(Self::NONE, Ordering::AcqRel) != Self::NONE
+    }
+
+    /// Returns when the end is asked for: whether it is to be at once.
+    pub async fn requested(&self) -> bool {
+        loop {
+            match self.state.load(Ordering::Acquire) {
+                Self::NONE => self.changed.notified().await,
+                state => return state == Self::NOW,
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use esker_storage::shard::{Key, Transaction};
 use esker_storage::types::Db;
 
-use super::CommandError;
+use super::{CommandError, WorkerCounters};
 use crate::protocol::Reply;
 use crate::server::Server;
 use crate::session::Session;
@@ -22,6 +22,8 @@ pub struct Call<'a, 't> {
     pub server: &'a Server,
     /// Access to the data; the stripes of the command's keys are locked.
     pub txn: &'a mut Transaction<'t>,
+    /// The counters of the worker that runs it.
+    pub counters: &'a WorkerCounters,
     /// What the connection or the dispatcher does once the command (or the whole transaction) has succeeded.
     pub effects: &'a mut Vec<Effect>,
 }
@@ -39,6 +41,15 @@ pub enum Effect {
         key: Vec<u8>,
         /// The database it happened in.
         db: u8,
+    },
+    /// Publish a message: PUBLISH in a transaction.
+    Publish {
+        /// On shard channels (SPUBLISH).
+        shard: bool,
+        /// The channel.
+        channel: Vec<u8>,
+        /// The message.
+        payload: Vec<u8>,
     },
     /// Close the connection after the reply is sent.
     Close,

@@ -140,7 +140,7 @@ fn keys(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let mut cursor = 0;
     loop {
         cursor = call.txn.scan(db, cursor, STEP, &mut |key, _| {
-            if pattern == b"*" || glob::matches(pattern, key) {
+            if pattern == b"*" || glob::matches(pattern, key, false) {
                 bulks.bulk(key);
                 found += 1;
             }

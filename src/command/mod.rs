@@ -2,21 +2,34 @@
 //! be replayed.
 
 mod call;
+mod counters;
+pub mod dispatch;
 mod dump;
 mod error;
 mod events;
 mod expire;
+mod gates;
+mod hooks;
 mod keys;
 mod object;
+pub mod plan;
+mod pubsub;
+mod refusal;
 mod relocate;
 mod scan;
 mod set_options;
 mod spec;
 mod strings;
 mod table;
+#[cfg(test)]
+pub mod testing;
+pub mod transactions;
 mod ttl;
 
 pub use call::{Call, Effect, parse_integer};
+pub use counters::{CommandTotals, Counters, WorkerCounters};
+pub use dispatch::{Outcome, Turn};
 pub use error::CommandError;
+pub use gates::Gates;
 pub use spec::{Flags, Group, Handler, Keys, Spec};
-pub use table::{lookup, table};
+pub use table::{CommandId, Resolved, id_of, is_container, lookup, resolve, rows, subcommands, table};

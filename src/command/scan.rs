@@ -36,7 +36,7 @@ fn scan(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let mut found = 0;
     let next = call.txn.scan(call.session.db, cursor, options.count, &mut |key, metadata| {
         let is_type = |name: &[u8]| name.eq_ignore_ascii_case(type_name(metadata.value_type).as_bytes());
-        if options.pattern.is_none_or(|pattern| glob::matches(pattern, key)) && options.type_name.is_none_or(is_type) {
+        if options.pattern.is_none_or(|pattern| glob::matches(pattern, key, false)) && options.type_name.is_none_or(is_type) {
             bulks.bulk(key);
             found += 1;
         }

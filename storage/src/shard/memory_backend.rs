@@ -8,13 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Key, LockPlan, Metadata, Object, ValueType};
+pub use crate::error::StorageError;
 use crate::types::{DATABASES, Db, KeyHash, Lsn, Slot, UnixMillis};
 
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    #[error("out of memory")]
-    Full,
-}
 type Result<T> = std::result::Result<T, StorageError>;
 
 #[derive(Clone)]
@@ -44,7 +40,19 @@ pub struct Transaction<'s> {
     state: MutexGuard<'s, State>,
     now: UnixMillis,
     dirty: bool,
+    undo: Vec<Undo>,
+    before: (u64, Lsn),
 }
+
+enum Undo {
+    Key(Db, Vec<u8>, Option<Stored>),
+    Database(Db, BTreeMap<Vec<u8>, Stored>),
+    Swap(Db, Db),
+}
+
+/// A place in a transaction to go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Savepoint(usize);
 
 impl Shard {
     pub fn temporary() -> Self {
@@ -64,7 +72,9 @@ impl Shard {
 
     /// Locks the stripes of `plan` and begins.
     pub fn begin<'s>(&'s self, batch: &'s Batch, _plan: &LockPlan) -> Transaction<'s> {
-        Transaction { state: self.state.lock(), now: batch.now, dirty: false }
+        let state = self.state.lock();
+        let before = (state.lsn, state.last_delete);
+        Transaction { state, now: batch.now, dirty: false, undo: Vec::new(), before }
     }
 }
 
@@ -113,14 +123,15 @@ impl Transaction<'_> {
     pub fn put(&mut self, db: Db, key: &Key<'_>, value: &[u8], expire_at: Option<UnixMillis>) -> Result<()> {
         self.touch();
         let lsn = Lsn(self.state.lsn);
-        self.state.databases[usize::from(db.0)].insert(key.bytes().to_vec(), Stored { data: value.to_vec(), expire_at, lsn });
+        self.replace(db, key.bytes(), Some(Stored { data: value.to_vec(), expire_at, lsn }));
         Ok(())
     }
 
     /// Removes the key; true if there was one that had not expired.
     pub fn delete(&mut self, db: Db, key: &Key<'_>) -> Result<bool> {
         let was = self.live(db, key).is_some();
-        if self.state.databases[usize::from(db.0)].remove(key.bytes()).is_some() {
+        if self.state.databases[usize::from(db.0)].contains_key(key.bytes()) {
+            self.replace(db, key.bytes(), None);
             self.touch();
             self.state.last_delete = Lsn(self.state.lsn);
         }
@@ -133,7 +144,7 @@ impl Transaction<'_> {
         self.touch();
         s.expire_at = expire_at;
         s.lsn = Lsn(self.state.lsn);
-        self.state.databases[usize::from(db.0)].insert(key.bytes().to_vec(), s);
+        self.replace(db, key.bytes(), Some(s));
         Ok(true)
     }
 
@@ -149,7 +160,7 @@ impl Transaction<'_> {
         s.data[offset as usize..end].copy_from_slice(bytes);
         s.lsn = Lsn(self.state.lsn);
         let len = s.data.len() as u64;
-        self.state.databases[usize::from(db.0)].insert(key.bytes().to_vec(), s);
+        self.replace(db, key.bytes(), Some(s));
         Ok(len)
     }
 
@@ -188,7 +199,8 @@ impl Transaction<'_> {
     /// Removes all keys of a database (plan: all stripes, exclusive).
     pub fn flush(&mut self, db: Db) -> Result<()> {
         self.touch();
-        self.state.databases[usize::from(db.0)].clear();
+        let old = std::mem::take(&mut self.state.databases[usize::from(db.0)]);
+        self.undo.push(Undo::Database(db, old));
         self.state.last_delete = Lsn(self.state.lsn);
         Ok(())
     }
@@ -205,7 +217,39 @@ impl Transaction<'_> {
     pub fn swap(&mut self, a: Db, b: Db) -> Result<()> {
         self.touch();
         self.state.databases.swap(usize::from(a.0), usize::from(b.0));
+        self.undo.push(Undo::Swap(a, b));
         Ok(())
+    }
+
+    fn replace(&mut self, db: Db, key: &[u8], new: Option<Stored>) {
+        let map = &mut self.state.databases[usize::from(db.0)];
+        let old = match new {
+            Some(new) => map.insert(key.to_vec(), new),
+            None => map.remove(key),
+        };
+        self.undo.push(Undo::Key(db, key.to_vec(), old));
+    }
+
+    /// A place to go back to with [`Transaction::rollback`].
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint(self.undo.len())
+    }
+
+    /// Takes back everything written after the savepoint.
+    pub fn rollback(&mut self, to: Savepoint) {
+        while self.undo.len() > to.0 {
+            match self.undo.pop() {
+                Some(Undo::Key(db, key, Some(old))) => drop(self.state.databases[usize::from(db.0)].insert(key, old)),
+                Some(Undo::Key(db, key, None)) => drop(self.state.databases[usize::from(db.0)].remove(&key)),
+                Some(Undo::Database(db, old)) => self.state.databases[usize::from(db.0)] = old,
+                Some(Undo::Swap(a, b)) => self.state.databases.swap(usize::from(a.0), usize::from(b.0)),
+                None => {}
+            }
+        }
+        if to.0 == 0 {
+            self.dirty = false;
+            (self.state.lsn, self.state.last_delete) = self.before;
+        }
     }
 
     fn touch(&mut self) {
@@ -221,7 +265,16 @@ impl Transaction<'_> {
     }
 
     /// Writes the entry and applies it; None if nothing was written. After an error nothing was changed.
-    pub fn commit(self) -> Result<Option<Lsn>> {
+    pub fn commit(mut self) -> Result<Option<Lsn>> {
+        self.undo.clear();
         Ok(self.dirty.then_some(Lsn(self.state.lsn)))
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.undo.is_empty() {
+            self.rollback(Savepoint(0));
+        }
     }
 }

@@ -5,7 +5,7 @@ mod memory_backend;
 mod plan;
 
 pub use key::Key;
-pub use memory_backend::{Batch, Shard, StorageError, Transaction};
+pub use memory_backend::{Batch, Savepoint, Shard, StorageError, Transaction};
 pub use plan::LockPlan;
 
 use std::borrow::Cow;

@@ -1,0 +1,330 @@
+//! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Commands between MULTI and EXEC are copied and queued. EXEC locks the stripes of all of them at once and runs them in one storage
+//! transaction, so that they become one entry of the log: all of it survives, or none.
+
+use esker_storage::error::StorageError;
+use esker_storage::shard::{LockPlan, Transaction};
+use esker_storage::types::{Db, Location, Lsn};
+use smallvec::SmallVec;
+
+use super::dispatch::{Outcome, Turn, fail};
+use super::table::CommandId;
+use super::{Call, CommandError, Flags, Group, Keys, Spec, hooks, plan};
+use crate::protocol::Reply;
+use crate::server::Server;
+use crate::session::Session;
+
+const CONTROL: Flags = Flags::FAST.and(Flags::LOADING).and(Flags::NOT_QUEUED);
+
+/// The family's rows.
+pub const SPECS: &[Spec] = &[
+    Spec {
+        name: "multi",
+        arity: 1,
+        flags: CONTROL,
+        keys: Keys::None,
+        group: Group::Transactions,
+        since: "1.2.0",
+        complexity: "O(1)",
+        summary: "Starts a transaction: what follows is queued until EXEC.",
+        handler: multi,
+    },
+    Spec {
+        name: "exec",
+        arity: 1,
+        flags: Flags::LOADING.and(Flags::NOT_QUEUED),
+        keys: Keys::None,
+        group: Group::Transactions,
+        since: "1.2.0",
+        complexity: "The sum of the queued commands",
+        summary: "Runs the queued commands as one: nothing comes between them, and they are one entry of the log.",
+        handler: not_run_by_table,
+    },
+    Spec {
+        name: "discard",
+        arity: 1,
+        flags: CONTROL,
+        keys: Keys::None,
+        group: Group::Transactions,
+        since: "2.0.0",
+        complexity: "O(N), N queued commands",
+        summary: "Drops the queued commands and forgets the watched keys.",
+        handler: discard,
+    },
+    Spec {
+        name: "watch",
+        arity: -2,
+        flags: CONTROL,
+        keys: Keys::Range { first: 1, last: -1, step: 1 },
+        group: Group::Transactions,
+        since: "2.2.0",
+        complexity: "O(1) a key",
+        summary: "Makes the next EXEC run nothing if one of the keys changes before it.",
+        handler: watch,
+    },
+    Spec {
+        name: "unwatch",
+        arity: 1,
+        flags: Flags::FAST.and(Flags::LOADING),
+        keys: Keys::None,
+        group: Group::Transactions,
+        since: "2.2.0",
+        complexity: "O(1)",
+        summary: "Forgets the watched keys.",
+        handler: unwatch,
+    },
+];
+
+/// A connection's transaction: what is queued and what is watched.
+#[derive(Debug, Default)]
+pub struct Queue {
+    open: bool,
+    doomed: bool,
+    running: bool,
+    commands: Vec<Queued>,
+    watched: Vec<Watched>,
+    bytes: usize,
+}
+
+/// A queued command with its arguments in one piece.
+#[derive(Debug)]
+struct Queued {
+    id: CommandId,
+    spec: &'static Spec,
+    bytes: Box<[u8]>,
+    ends: SmallVec<[usize; 4]>,
+}
+
+/// A watched key and its version when WATCH came.
+#[derive(Debug)]
+struct Watched {
+    db: Db,
+    key: Box<[u8]>,
+    version: Lsn,
+}
+
+impl Queue {
+    /// Whether MULTI was sent and neither EXEC nor DISCARD since.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether EXEC is running the queued commands now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// How many commands are queued; -1 without MULTI, as CLIENT LIST shows it.
+    #[must_use]
+    pub fn len(&self) -> i64 {
+        if self.open { self.commands.len() as i64 } else { -1 }
+    }
+
+    /// Whether no command is queued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Bytes of the queued arguments, which count as part of the client's query buffer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many keys are watched.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Whether a queued command writes.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.commands.iter().any(|command| command.spec.flags.has(Flags::WRITE))
+    }
+
+    /// Ends the transaction without running it, and forgets the watched keys: DISCARD, RESET, and the end of EXEC.
+    pub fn close(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A command could not be queued: EXEC will refuse to run the others.
+    pub(super) fn doom(&mut self) {
+        self.doomed |= self.open;
+    }
+
+    pub(super) fn push(&mut self, id: CommandId, spec: &'static Spec, args: &[&[u8]]) {
+        let command =
+            Queued { id, spec, bytes: args.concat().into(), ends: args.iter().scan(0, |end, arg| Some(advance(end, arg.len()))).collect() };
+        self.bytes += command.bytes.len() + size_of_val(args);
+        self.commands.push(command);
+    }
+
+    fn is_stale(&self, server: &Server, txn: &Transaction<'_>) -> Result<bool, StorageError> {
+        for watched in &self.watched {
+            if txn.version(watched.db, &server.shard.key(&watched.key))? != watched.version {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn plan(&self, turn: &Turn<'_>) -> LockPlan {
+        let shard = &turn.server.shard;
+        let mut all = if self.writes() { LockPlan::exclusive() } else { LockPlan::shared() };
+        for command in &self.commands {
+            plan::extend(&mut all, command.spec, &command.args(), shard);
+        }
+        for watched in &self.watched {
+            all.add(&shard.key(&watched.key));
+        }
+        all
+    }
+}
+
+fn advance(end: &mut usize, by: usize) -> usize {
+    *end += by;
+    *end
+}
+
+impl Queued {
+    fn args(&self) -> SmallVec<[&[u8]; 8]> {
+        let mut start = 0;
+        self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]).collect()
+    }
+}
+
+fn multi(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    if call.session.queue.open {
+        return Err(CommandError::Text("ERR MULTI calls can not be nested"));
+    }
+    call.session.queue.open = true;
+    call.reply.ok();
+    Ok(())
+}
+
+fn discard(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    if !call.session.queue.open {
+        return Err(CommandError::Text("ERR DISCARD without MULTI"));
+    }
+    call.session.queue.close();
+    call.reply.ok();
+    Ok(())
+}
+
+fn watch(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    if call.session.queue.open {
+        return Err(CommandError::Text("ERR WATCH inside MULTI is not allowed"));
+    }
+    let db = call.session.db;
+    for i in 1..call.args.len() {
+        let key = call.key(i);
+        let watched = &call.session.queue.watched;
+        if !watched.iter().any(|known| known.db == db && *known.key == *key.bytes()) {
+            let version = call.txn.version(db, &key)?;
+            call.session.queue.watched.push(Watched { db, key: key.bytes().into(), version });
+        }
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn unwatch(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    call.session.queue.watched.clear();
+    call.reply.ok();
+    Ok(())
+}
+
+/// EXEC needs the locks of other commands than itself, so the dispatcher runs it by [`exec`].
+fn not_run_by_table(_: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    Err(CommandError::Text("ERR EXEC without MULTI"))
+}
+
+/// How the queued commands came out.
+enum Run {
+    /// They ran; each reply stands in the array.
+    Done,
+    /// A watched key changed since WATCH.
+    Stale,
+    /// A record has to be fetched first.
+    Cold(Location),
+    /// The storage took none of it.
+    Failed(CommandError),
+}
+
+/// Runs the queued commands. Nothing is left of them in reply, data or session unless all of them were tried and their entry was written.
+pub(super) fn exec(turn: &mut Turn<'_>, session: &mut Session, id: CommandId, reply: &mut Reply) -> Outcome {
+    if !session.queue.open {
+        turn.fail(id, &CommandError::Text("ERR EXEC without MULTI"), reply);
+        return Outcome::Done;
+    }
+    let queue = std::mem::take(&mut session.queue);
+    if queue.doomed {
+        turn.fail(id, &CommandError::Text("EXECABORT Transaction discarded because of previous errors."), reply);
+        return Outcome::Done;
+    }
+    let (mark, db) = (reply.mark(), session.db);
+    session.queue.running = true;
+    let run = run_queue(turn, session, &queue, reply);
+    session.queue.running = false;
+    if !matches!(run, Run::Done) {
+        reply.truncate(mark);
+        turn.effects.clear();
+        session.db = db;
+    }
+    match run {
+        Run::Done => {}
+        Run::Stale => reply.null_array(),
+        Run::Failed(error) => turn.fail(id, &error, reply),
+        Run::Cold(location) => {
+            session.queue = queue;
+            return Outcome::Fetch(location);
+        }
+    }
+    Outcome::Done
+}
+
+fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &mut Reply) -> Run {
+    let plan = queue.plan(turn);
+    let mut txn = turn.server.shard.begin(&turn.batch, &plan);
+    match queue.is_stale(turn.server, &txn) {
+        Ok(false) => {}
+        Ok(true) => return Run::Stale,
+        Err(StorageError::Cold(location)) => return Run::Cold(location),
+        Err(error) => return Run::Failed(error.into()),
+    }
+    reply.array(queue.commands.len());
+    let Turn { server, effects, counters, clock, .. } = turn;
+    for command in &queue.commands {
+        let args = command.args();
+        let (mark, effects_before, savepoint) = (reply.mark(), effects.len(), txn.savepoint());
+        let mut call = Call { args: &args, reply, session, server, txn: &mut txn, counters, effects };
+        match (command.spec.handler)(&mut call) {
+            Ok(()) => {}
+            Err(CommandError::Storage(StorageError::Cold(location))) => return Run::Cold(location),
+            Err(error) => {
+                txn.rollback(savepoint);
+                effects.truncate(effects_before);
+                reply.truncate(mark);
+                fail(server, counters, command.id, &error, reply);
+            }
+        }
+        let took = clock.lap();
+        counters.executed(command.id, 1, took.as_nanos() as u64);
+        hooks::executed(server, session, command.spec, &args, took);
+    }
+    match txn.commit() {
+        Ok(lsn) => turn.lsn = turn.lsn.max(lsn.unwrap_or_default()),
+        Err(error) => return Run::Failed(error.into()),
+    }
+    Run::Done
+}
+
+#[cfg(test)]
+#[path = "transactions_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -290,7 +290,7 @@ fn msetnx(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn check_pairs(call: &Call<'_, '_>, command: &'static str) -> Result<(), CommandError> {
-    if call.args.len() % 2 == 0 { Err(CommandError::Arity(command.to_owned())) } else { Ok(()) }
+    if call.args.len().is_multiple_of(2) { Err(CommandError::Arity(command.to_owned())) } else { Ok(()) }
 }
 
 fn put_pairs(call: &mut Call<'_, '_>, command: &'static str) -> Result<(), CommandError> {

@@ -1,0 +1,252 @@
+//! The index: where the newest record of each key lies. A file mapped into memory, derived from the log.
+//!
+//! 256 stripes by slot group, each under its own lock; in each stripe up to 32 tables; a table is an extendible-hashing
+//! directory over leaves of 1 to 7 pages of 2 KiB; a leaf holds cells of 12 bytes. A lookup reads the table's root, a directory
+//! entry, and one cache line of eight cell words. See [`layout`] for the bytes.
+//!
+//! # The life of a key
+//!
+//! [`Stripe::lookup`] finds the cell, [`Stripe::put`] points it at a new location or fills a new one, [`Stripe::remove`]
+//! takes it out. The caller compares keys, knows what a change does to the counters, and sets [`Stripe::set_applied`] when all
+//! ops of an entry are in. A kill between any two stores leaves what was before the op, or what is after it.
+//!
+//! # Restart
+//!
+//! [`Index::open`] trusts the file only in the surroundings it was written in, undoes what a kill interrupted, and walks the
+//! directories (not the cells) to see which pages are in use. Otherwise [`Index::create`] makes a new one, filled by
+//! [`Stripe::load_cells`] from a checkpoint, and trusted from [`Index::trust`] on.
+//!
+//! Invariants:
+//! - Pages are reachable from exactly one root entry, or free, or on the list of dropped tables.
+//! - Cells never move in place: growth builds fresh leaves and then switches directory entries.
+//! - Lock order: stripes in ascending order, then the dropped list, then the allocator.
+
+mod bitmap;
+mod cell;
+mod counters;
+#[cfg(test)]
+mod crash;
+mod directory;
+mod error;
+mod grow;
+mod header;
+mod intent;
+mod iterate;
+mod layout;
+mod leaf;
+mod load;
+mod open;
+mod pages;
+mod reclaim;
+mod stripe;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use parking_lot::{Mutex, RwLock};
+
+pub use cell::{StoredCell, order};
+pub use counters::{CounterChange, SlotCounters};
+pub use error::{Distrust, IndexError};
+pub use header::{ReplayPosition, Trust};
+pub use iterate::{Cell, STORED_CELL_BYTES};
+pub use layout::{ORDER_BITS, TABLE_SLOTS};
+pub use open::{Opened, Surroundings};
+pub use stripe::{CellRef, Stripe, TableSlot};
+pub use tables::TableMap;
+
+use crate::fs::FileIdentity;
+use crate::types::{KeyHash, STRIPES, Slot};
+use directory::Directory;
+use header::Header;
+use intent::Repairs;
+use layout::{LEAF_PAGES, PAGE, PAGE_FULL, ROOT, ROOT_EXPIRES_AT, ROOT_KEYS_AT, ROOTS_AT, stripe_at};
+use pages::Pages;
+use reclaim::Dropped;
+
+/// A lock of its own cache line, so that workers in neighbouring stripes do not slow each other down.
+#[derive(Debug)]
+#[repr(align(64))]
+struct PaddedStripe(RwLock<Stripe>);
+
+/// The memory-mapped index of a shard.
+#[derive(Debug)]
+pub struct Index {
+    pages: Pages,
+    stripes: Box<[PaddedStripe]>,
+    dropped: Mutex<Vec<Dropped>>,
+    /// Held while a record of the header is replaced.
+    header: Mutex<()>,
+    identity: Option<FileIdentity>,
+    repairs: Repairs,
+}
+
+impl Index {
+    /// The lock of a stripe: `slot.stripe()`.
+    #[inline]
+    #[must_use]
+    pub fn stripe(&self, number: usize) -> &RwLock<Stripe> {
+        &self.stripes[number].0
+    }
+
+    /// Makes sure, before they are written to the log, that `puts` new keys find room. Without a lock as long as there is some.
+    /// Growing the file ahead of need, with a larger number, keeps the allocation out of the writers' way.
+    #[inline]
+    pub fn reserve(&self, puts: usize) -> Result<(), IndexError> {
+        // A put may make a table and replace a leaf; new leaves are no emptier than half. The margin covers what other writers
+        // take between their reservation and their puts, and a directory that doubles.
+        let pages = RESERVE_MARGIN + puts.div_ceil(PAGE_FULL / 2) + if puts == 0 { 0 } else { 2 * LEAF_PAGES + 2 };
+        self.pages.reserve(u32::try_from(pages).unwrap_or(u32::MAX))
+    }
+
+    /// Releases pages of dropped tables, about `leaves` leaves of them. Returns whether more is left.
+    pub fn reclaim(&self, leaves: usize) -> bool {
+        let mut dropped = self.dropped.lock();
+        let mut budget = leaves;
+        while let Some(table) = dropped.last_mut() {
+            let (seen, done) = table.release(&self.pages, budget);
+            if !done {
+                return true;
+            }
+            dropped.pop();
+            budget = budget.saturating_sub(seen);
+            if budget == 0 {
+                break;
+            }
+        }
+        !dropped.is_empty()
+    }
+
+    /// Keys of a table. Takes no lock: a sum over stripes that may be changing.
+    #[must_use]
+    pub fn table_keys(&self, table: TableSlot) -> u64 {
+        (0..STRIPES).map(|stripe| self.total(stripe, table, ROOT_KEYS_AT)).sum()
+    }
+
+    /// Keys with an expiry of a table, like [`Index::table_keys`].
+    #[must_use]
+    pub fn table_expires(&self, table: TableSlot) -> u64 {
+        (0..STRIPES).map(|stripe| self.total(stripe, table, ROOT_EXPIRES_AT)).sum()
+    }
+
+    #[inline]
+    fn total(&self, stripe: usize, table: TableSlot, field: usize) -> u64 {
+        let root = stripe_at(stripe) + ROOTS_AT + ROOT * table.number();
+        if Directory::open(&self.pages, root).is_some() { self.pages.word(root + field) } else { 0 }
+    }
+
+    /// Hints that a key will be looked up. Needs no lock: a hint at a wrong place does no harm.
+    #[inline]
+    pub fn prefetch(&self, table: TableSlot, hash: KeyHash, slot: Slot) {
+        let root = stripe_at(slot.stripe()) + ROOTS_AT + ROOT * table.number();
+        let Some(directory) = Directory::open(&self.pages, root) else { return };
+        let leaf = directory.leaf(&self.pages, hash.0);
+        // Read without the lock, an entry may be half old, half new.
+        if (1..=LEAF_PAGES).contains(&leaf.pages) && leaf.depth < 64 {
+            let line = leaf.home(hash.0);
+            self.pages.prefetch(leaf.line_at(&self.pages, line));
+        }
+    }
+
+    /// Bytes in use by headers, directories, leaves and counters, those of dropped tables not yet reclaimed included.
+    #[must_use]
+    pub fn bytes_used(&self) -> u64 {
+        self.pages.used_bytes()
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.pages.file_bytes()
+    }
+
+    /// Bytes of address space the file can grow to.
+    #[must_use]
+    pub fn max_bytes(&self) -> usize {
+        self.pages.mapped()
+    }
+
+    /// Changes undone and growth steps finished when the index was opened.
+    #[must_use]
+    pub fn repairs(&self) -> (u32, u32) {
+        (self.repairs.undone, self.repairs.redone)
+    }
+
+    /// The table map.
+    #[must_use]
+    pub fn tables(&self) -> TableMap {
+        let _guard = self.header.lock();
+        Header(&self.pages).tables().unwrap_or_default()
+    }
+
+    /// Stores the table map; a kill leaves the old one or the new. Slots that fall out of use are to be cleared in every stripe
+    /// afterwards ([`Stripe::clear_table`]); a kill before that is made good at open.
+    pub fn set_tables(&self, tables: &TableMap) {
+        let _guard = self.header.lock();
+        Header(&self.pages).set_tables(tables);
+    }
+
+    /// From where the log is to be replayed.
+    #[must_use]
+    pub fn replay_position(&self) -> ReplayPosition {
+        let _guard = self.header.lock();
+        Header(&self.pages).replay().unwrap_or_default()
+    }
+
+    /// Moves the replay position; a kill leaves the old one or the new.
+    pub fn set_replay_position(&self, position: ReplayPosition) {
+        let _guard = self.header.lock();
+        Header(&self.pages).set_replay(position);
+    }
+
+    /// What the index is bound to, once it is trusted.
+    #[must_use]
+    pub fn trusted(&self) -> Option<Trust> {
+        let _guard = self.header.lock();
+        let header = Header(&self.pages);
+        header.is_complete().then(|| header.trust()).flatten()
+    }
+
+    /// Declares the index complete, in these surroundings. Without an identity of its file it stays untrusted.
+    pub fn trust(&self, surroundings: &Surroundings) {
+        let _guard = self.header.lock();
+        let Some(index) = self.identity else { return };
+        let header = Header(&self.pages);
+        header.set_trust(&Trust {
+            boot_id: surroundings.boot_id,
+            index,
+            manifests: [surroundings.manifest; 2],
+            key_hash_seed: surroundings.key_hash_seed,
+        });
+        header.set_complete(true);
+    }
+
+    /// Declares the index unusable, until it is trusted again.
+    pub fn distrust(&self) {
+        Header(&self.pages).set_complete(false);
+    }
+
+    /// Tells which file is about to become the manifest, before the rename: from here on the index is trusted beside it, and
+    /// still beside `current`.
+    pub fn expect_manifest(&self, current: FileIdentity, next: FileIdentity) {
+        let _guard = self.header.lock();
+        let header = Header(&self.pages);
+        if let Some(trust) = header.trust() {
+            header.set_trust(&Trust { manifests: [current, next], ..trust });
+        }
+    }
+
+    /// Whether the shard was stopped cleanly.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        Header(&self.pages).is_clean()
+    }
+
+    /// Sets the mark of a clean stop; cleared before the first write after a start.
+    pub fn set_clean(&self, clean: bool) {
+        Header(&self.pages).set_clean(clean);
+    }
+}
+
+/// Free pages kept beyond what a reservation asks for: half a mebibyte.
+const RESERVE_MARGIN: usize = (1 << 19) / PAGE;

@@ -1,0 +1,178 @@
+//! The mapped file as words, and the allocator of its pages.
+//!
+//! Invariants:
+//! - Every store into the mapping goes through [`Pages::set_word`] or [`Pages::set_half`], so a test can stop after any of them.
+//! - A kill stops the process between two instructions, and the kernel keeps what was stored: the order of stores in the
+//!   compiled program is all that counts. [`order_point`] fixes it; processor fences are not needed, as threads meet under locks.
+//! - A page in use is below the end of the file. The file never shrinks while it is open.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+
+use parking_lot::Mutex;
+
+use super::IndexError;
+use super::bitmap::Bitmap;
+use super::layout::{FILE_STEP, LINE_CELLS, PAGE, page_at};
+use crate::fs::File;
+use crate::mapping::Region;
+
+/// No store moves across this point in the compiled program.
+#[inline(always)]
+pub(super) fn order_point() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// The mapped index file.
+pub(super) struct Pages {
+    region: Arc<Region>,
+    file: Box<dyn File>,
+    allocator: Mutex<Bitmap>,
+    /// Copy of the allocator's number of free pages, so that a reservation takes no lock.
+    free: AtomicU32,
+}
+
+impl Pages {
+    /// Takes over a file and its mapping. All pages count as used until [`Pages::replace_allocator`].
+    pub fn new(region: Arc<Region>, file: Box<dyn File>) -> Self {
+        Self { region, file, allocator: Mutex::default(), free: AtomicU32::new(0) }
+    }
+
+    /// Installs the bitmap found by walking the directories.
+    pub fn replace_allocator(&self, bitmap: Bitmap) {
+        let mut allocator = self.allocator.lock();
+        *allocator = bitmap;
+        self.publish(&allocator);
+    }
+
+    /// The word at an offset.
+    #[inline(always)]
+    pub fn word(&self, at: usize) -> u64 {
+        self.region.u64(at).load(Ordering::Relaxed)
+    }
+
+    /// Stores a word.
+    #[inline(always)]
+    pub fn set_word(&self, at: usize, value: u64) {
+        #[cfg(test)]
+        super::crash::step();
+        self.region.u64(at).store(value, Ordering::Relaxed);
+    }
+
+    /// The 4-byte word at an offset.
+    #[inline(always)]
+    pub fn half(&self, at: usize) -> u32 {
+        self.region.u32(at).load(Ordering::Relaxed)
+    }
+
+    /// Stores a 4-byte word.
+    #[inline(always)]
+    pub fn set_half(&self, at: usize, value: u32) {
+        #[cfg(test)]
+        super::crash::step();
+        self.region.u32(at).store(value, Ordering::Relaxed);
+    }
+
+    /// The words of a line, one cache line.
+    #[inline(always)]
+    pub fn line(&self, at: usize) -> [u64; LINE_CELLS] {
+        std::array::from_fn(|cell| self.word(at + 8 * cell))
+    }
+
+    /// Hints that the cache line at an offset will be read.
+    #[inline(always)]
+    pub fn prefetch(&self, at: usize) {
+        self.region.prefetch(at);
+    }
+
+    /// Length of the mapping.
+    pub fn mapped(&self) -> usize {
+        self.region.len()
+    }
+
+    /// Bytes of the file.
+    pub fn file_bytes(&self) -> u64 {
+        u64::from(self.allocator.lock().pages()) * PAGE as u64
+    }
+
+    /// Bytes of the pages in use, headers included.
+    pub fn used_bytes(&self) -> u64 {
+        let allocator = self.allocator.lock();
+        u64::from(allocator.pages() - allocator.free()) * PAGE as u64
+    }
+
+    /// Fills `pages` with pages of any contents.
+    pub fn allocate(&self, pages: &mut [u32]) -> Result<(), IndexError> {
+        let mut allocator = self.allocator.lock();
+        if (allocator.free() as usize) < pages.len() {
+            self.extend(&mut allocator, pages.len() as u32)?;
+        }
+        for page in &mut *pages {
+            *page = allocator.take().expect("the bitmap counts its free pages");
+        }
+        self.publish(&allocator);
+        Ok(())
+    }
+
+    /// Allocates neighbouring pages of any contents and returns the first.
+    pub fn allocate_run(&self, len: u32) -> Result<u32, IndexError> {
+        let mut allocator = self.allocator.lock();
+        let run = match allocator.take_run(len) {
+            Some(run) => run,
+            None => {
+                let missing = len - allocator.free_tail();
+                self.extend(&mut allocator, missing)?;
+                allocator.take_run(len).expect("the new tail is long enough")
+            }
+        };
+        self.publish(&allocator);
+        Ok(run)
+    }
+
+    /// Gives pages back.
+    pub fn release(&self, pages: impl IntoIterator<Item = u32>) {
+        let mut allocator = self.allocator.lock();
+        for page in pages {
+            allocator.release(page);
+        }
+        self.publish(&allocator);
+    }
+
+    /// Makes sure that `pages` pages are free, growing the file if need be.
+    #[inline]
+    pub fn reserve(&self, pages: u32) -> Result<(), IndexError> {
+        if self.free.load(Ordering::Relaxed) >= pages {
+            return Ok(());
+        }
+        let mut allocator = self.allocator.lock();
+        let missing = pages.saturating_sub(allocator.free());
+        let result = if missing > 0 { self.extend(&mut allocator, missing) } else { Ok(()) };
+        self.publish(&allocator);
+        result
+    }
+
+    fn publish(&self, allocator: &Bitmap) {
+        self.free.store(allocator.free(), Ordering::Relaxed);
+    }
+
+    /// Grows the file by at least `pages` pages, in whole steps.
+    fn extend(&self, allocator: &mut Bitmap, pages: u32) -> Result<(), IndexError> {
+        let bytes = page_at(allocator.pages());
+        let more = (pages as usize * PAGE).next_multiple_of(FILE_STEP);
+        let result = if bytes + more > self.region.len() {
+            Err(io::Error::new(io::ErrorKind::OutOfMemory, "end of the mapping"))
+        } else {
+            self.file.allocate(bytes as u64, more as u64)
+        };
+        result.map_err(|source| IndexError::Full { bytes: bytes as u64, source })?;
+        allocator.extend(allocator.pages() + (more / PAGE) as u32);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pages").field("path", &self.file.path()).field("allocator", &self.allocator).finish_non_exhaustive()
+    }
+}

@@ -6,6 +6,7 @@ pub mod error;
 pub mod fs;
 pub mod glob;
 pub mod index;
+pub mod manifest;
 pub mod mapping;
 pub mod segment;
 pub mod shard;

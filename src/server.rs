@@ -1,8 +1,8 @@
 //! What all connections share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use esker_storage::shard::Shard;
 use esker_storage::types::Location;
@@ -12,6 +12,7 @@ use crate::command::{Counters, Gates};
 use crate::config::{Config, FsyncMode};
 use crate::net::{Clients, Durability};
 use crate::protocol::Limits;
+use crate::observe::{Latency, Monitors, SlowLog, Stats, StorageFigures};
 use crate::pubsub::Hub;
 
 /// The server's shared state; one a process, behind an `Arc`.
@@ -34,6 +35,18 @@ pub struct Server {
     pub shutdown: Shutdown,
     /// When it started.
     pub started: Instant,
+    /// Connections and bytes.
+    pub stats: Stats,
+    /// The newest slow commands.
+    pub slowlog: SlowLog,
+    /// Moments that took long.
+    pub latency: Latency,
+    /// Clients that are shown every command.
+    pub monitors: Monitors,
+    /// Names this run of the process: 40 hexadecimal digits.
+    pub run_id: String,
+    /// Whether expired keys are removed before someone asks for them (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
 }
 
 impl Server {
@@ -56,6 +69,12 @@ impl Server {
             durability: Arc::new(Durability::new(workers)),
             shutdown: Shutdown::default(),
             started: Instant::now(),
+            stats: Stats::new(workers),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            monitors: Monitors::default(),
+            run_id: random_id(),
+            active_expire: AtomicBool::new(true),
         };
         server.set_notify_classes(server.config.hot().event_classes());
         server
@@ -65,6 +84,20 @@ impl Server {
     pub fn set_notify_classes(&self, classes: u32) {
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);
+    }
+
+    /// What the storage tells of itself.
+    #[must_use]
+    pub fn storage_figures(&self) -> StorageFigures {
+        StorageFigures::default()
+    }
+
+    /// When the newest checkpoint was finished, or this process started if it made none: seconds since the Unix epoch.
+    #[must_use]
+    pub fn last_save(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started = now.saturating_sub(self.started.elapsed()).as_secs();
+        self.storage_figures().checkpoint.last_unix_seconds.max(started)
     }
 
     /// Whether keyspace events of this class are wanted.
@@ -105,6 +138,11 @@ impl Server {
     pub(crate) async fn checkpoint(&self) {
         tokio::task::yield_now().await;
     }
+}
+
+fn random_id() -> String {
+    let (high, low): (u128, u32) = (rand::random(), rand::random());
+    format!("{high:032x}{low:08x}")
 }
 
 /// The wish to end the server: from SHUTDOWN or a signal.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::table::{CommandId, table};
+use crate::observe::{Counts, Histogram};
 
 /// The counters of all workers.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ struct CommandCounters {
     nanoseconds: AtomicU64,
     failed: AtomicU64,
     rejected: AtomicU64,
+    times: Histogram,
 }
 
 /// What one command did so far, as `INFO commandstats` tells it.
@@ -76,6 +78,16 @@ impl Counters {
             totals.rejected += c.rejected.load(Ordering::Relaxed);
         }
         totals
+    }
+
+    /// The times of one command.
+    #[must_use]
+    pub fn times(&self, id: CommandId) -> Counts {
+        let mut counts = Counts::default();
+        for worker in &self.workers {
+            worker.commands[id.index()].times.collect(&mut counts);
+        }
+        counts
     }
 
     /// Commands executed: `total_commands_processed`.
@@ -124,6 +136,7 @@ impl Counters {
                 for counter in [&c.calls, &c.nanoseconds, &c.failed, &c.rejected] {
                     counter.store(0, Ordering::Relaxed);
                 }
+                c.times.reset();
             }
         }
     }
@@ -140,6 +153,9 @@ impl WorkerCounters {
         let c = &self.commands[id.index()];
         add(&c.calls, calls);
         add(&c.nanoseconds, nanoseconds);
+        if let Some(each) = nanoseconds.checked_div(calls) {
+            c.times.add(each, calls);
+        }
     }
 
     /// Counts an execution that ended with an error reply; also counted by [`Self::executed`].

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, O
 use parking_lot::RwLock;
 
 use super::output_limit::OutputLimits;
-use super::{Values, notify, table};
+use super::{Values, table};
+use crate::pubsub::class;
 
 /// When the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Hot {
         self.max_clients.store(values.integer("maxclients") as u32, Relaxed);
         self.fsync.store(place(table::FSYNC_MODES, values.text("appendfsync")), Relaxed);
         self.log_level.store(place(table::LOG_LEVELS, values.text("loglevel")), Relaxed);
-        self.event_classes.store(notify::parse(values.text("notify-keyspace-events")).unwrap_or(0), Relaxed);
+        self.event_classes.store(class::parse(values.text("notify-keyspace-events")).unwrap_or(0), Relaxed);
         self.slowlog_micros.store(values.integer("slowlog-log-slower-than"), Relaxed);
         self.slowlog_len.store(values.bytes("slowlog-max-len"), Relaxed);
         self.latency_millis.store(values.bytes("latency-monitor-threshold"), Relaxed);
@@ -119,7 +120,7 @@ impl Hot {
         }
     }
 
-    /// The classes of keyspace events that are published; see [`notify`].
+    /// The classes of keyspace events that are published; see [`class`].
     #[must_use]
     pub fn event_classes(&self) -> u32 {
         self.event_classes.load(Relaxed)

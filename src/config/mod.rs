@@ -6,7 +6,6 @@ mod directive;
 mod hot;
 mod kind;
 mod load;
-pub mod notify;
 mod output_limit;
 mod special;
 mod split;

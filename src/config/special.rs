@@ -1,7 +1,7 @@
 //! Checks of the directives that take several words or have rules of their own.
 
-use super::notify;
 use super::output_limit::OutputLimits;
+use crate::pubsub::class;
 
 /// `appendonly`: always on, whatever is asked.
 pub fn appendonly(_: &str, words: &[&str]) -> Result<String, String> {
@@ -17,8 +17,8 @@ pub fn bind(_: &str, words: &[&str]) -> Result<String, String> {
 /// `notify-keyspace-events`: letters.
 pub fn event_classes(_: &str, words: &[&str]) -> Result<String, String> {
     let [letters] = words else { return if words.is_empty() { Ok(String::new()) } else { Err("wrong number of arguments".to_owned()) } };
-    let classes = notify::parse(letters).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
-    Ok(notify::format(classes))
+    let classes = class::parse(letters).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+    Ok(class::format(classes))
 }
 
 /// `client-output-buffer-limit`: changes the classes named, keeps the others.

@@ -1,0 +1,90 @@
+//! Sections about the data: persistence, replication.
+
+use super::{Lines, Source};
+use crate::observe::{CheckpointFigures, LogFigures, RecoveryFigures};
+
+pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
+    let figures = source.server.storage_figures();
+    out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    out.put("current_fork_perc", "0.00");
+    out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    as_snapshots(source, &figures.checkpoint, out);
+    as_append_only_file(&figures.log, out);
+    out.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
+    recovery(&figures.recovery, out);
+    log(&figures.log, out);
+    checkpoint(&figures.checkpoint, out);
+}
+
+/// What Redis tells of its snapshots, told of checkpoints.
+fn as_snapshots(source: &Source<'_>, checkpoint: &CheckpointFigures, out: &mut Lines) {
+    let seconds = |known: bool| if known { (checkpoint.last_millis / 1000).to_string() } else { "-1".to_owned() };
+    out.put("rdb_changes_since_last_save", checkpoint.changes_since);
+    out.put("rdb_bgsave_in_progress", u8::from(checkpoint.in_progress));
+    out.put("rdb_last_save_time", source.server.last_save());
+    out.put("rdb_last_bgsave_status", if checkpoint.last_failed { "err" } else { "ok" });
+    out.put("rdb_last_bgsave_time_sec", seconds(checkpoint.count > 0));
+    out.put("rdb_current_bgsave_time_sec", if checkpoint.in_progress { 0 } else { -1 });
+    out.put("rdb_saves", checkpoint.count);
+    out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired"]);
+    out.put("rdb_last_load_keys_loaded", source.server.storage_figures().recovery.keys);
+}
+
+/// What Redis tells of its append-only file, told of the log.
+fn as_append_only_file(log: &LogFigures, out: &mut Lines) {
+    out.put("aof_enabled", 1);
+    out.zeros(&["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    out.put("aof_last_rewrite_time_sec", -1);
+    out.put("aof_current_rewrite_time_sec", -1);
+    out.put("aof_last_bgrewrite_status", "ok");
+    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    out.put("aof_last_write_status", if log.poisoned.is_empty() && !log.disk_full { "ok" } else { "err" });
+    out.zeros(&["aof_last_cow_size"]);
+    out.put("aof_current_size", log.bytes);
+    out.put("aof_base_size", log.bytes);
+    out.zeros(&["aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync", "aof_delayed_fsync"]);
+}
+
+fn recovery(recovery: &RecoveryFigures, out: &mut Lines) {
+    out.put("recovery_kind", recovery.kind);
+    out.put("recovery_ms", recovery.millis);
+    out.put("recovery_keys", recovery.keys);
+    out.put("recovery_entries_replayed", recovery.entries_replayed);
+    out.put("recovery_bytes_replayed", recovery.bytes_replayed);
+    out.put("recovery_bytes_cut", recovery.bytes_cut);
+    out.put("recovery_torn_file", &recovery.torn_file);
+    out.put("recovery_value_segments_removed", recovery.value_segments_removed);
+}
+
+fn log(log: &LogFigures, out: &mut Lines) {
+    out.put("log_written_lsn", log.written_lsn);
+    out.put("log_flushed_lsn", log.flushed_lsn);
+    out.put("log_epoch", log.epoch);
+    out.put("log_history", &log.history);
+    out.put("log_segments", log.segments);
+    out.put("log_bytes", log.bytes);
+    out.put("log_live_bytes", log.live_bytes);
+    out.put("log_syncs", log.syncs);
+    out.put("log_last_sync_usec", log.last_sync_micros);
+    out.put("log_status", if log.poisoned.is_empty() { "ok" } else { "poisoned" });
+    out.put("log_error", &log.poisoned);
+    out.put("log_disk_full", u8::from(log.disk_full));
+    out.put("log_refused_writes", log.refused_writes);
+}
+
+fn checkpoint(checkpoint: &CheckpointFigures, out: &mut Lines) {
+    out.put("checkpoint_lsn", checkpoint.lsn);
+    out.put("checkpoint_in_progress", u8::from(checkpoint.in_progress));
+    out.put("checkpoint_last_ms", checkpoint.last_millis);
+}
+
+pub(super) fn replication(source: &Source<'_>, out: &mut Lines) {
+    out.put("role", "master");
+    out.put("connected_slaves", 0);
+    out.put("master_failover_state", "no-failover");
+    out.put("master_replid", &source.server.run_id);
+    out.put("master_replid2", "0".repeat(40));
+    out.put("master_repl_offset", 0);
+    out.put("second_repl_offset", -1);
+    out.zeros(&["repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}

@@ -1,0 +1,34 @@
+//! What the server tells about itself: counters, the slow log, latency, MONITOR, INFO.
+
+mod figures;
+mod histogram;
+pub mod info;
+mod latency;
+mod latency_report;
+mod monitor;
+mod process;
+mod rates;
+mod slowlog;
+mod stats;
+
+pub use figures::{CheckpointFigures, LogFigures, RecoveryFigures, StorageFigures};
+pub use histogram::{Counts, Histogram};
+pub use latency::{Event, Latency, Sample};
+pub use latency_report::{doctor, graph};
+pub use monitor::Monitors;
+pub use process::{CpuTimes, Memory, cgroup_memory_limit, cpu_times, memory, memory_limit, physical_memory};
+pub use rates::Rates;
+pub use slowlog::{Entry, SlowLog};
+pub use stats::{Stats, WorkerStats};
+
+use crate::server::Server;
+
+/// How often [`tick`] wants to be called.
+pub const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Takes the samples behind `instantaneous_*` and the memory peak.
+pub fn tick(server: &Server) {
+    let totals = [server.counters.processed(), server.stats.received(), server.stats.sent()];
+    server.stats.rates.sample(std::time::Instant::now(), totals);
+    server.stats.note_memory(memory().anonymous + server.storage_figures().index_bytes);
+}

@@ -132,6 +132,15 @@ impl Region {
         self.advise(Advice::Random, 0, self.len())
     }
 
+    /// Keeps the kernel from backing a sparsely used mapping with huge pages.
+    pub fn avoid_huge_pages(&self) -> io::Result<()> {
+        match self.advise(Advice::NoHugePage, 0, self.len()) {
+            // A kernel without huge pages does not know the advice.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     fn advise(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
         if len == 0 {
             return Ok(());

@@ -14,9 +14,15 @@ use thiserror::Error;
 
 use crate::mapping::Region;
 
+mod faulty;
+mod memory;
 mod real;
+mod self_test;
 
+pub use faulty::FaultyDirectory;
+pub use memory::MemoryDirectory;
 pub use real::RealDirectory;
+pub use self_test::self_test;
 
 /// Tells a file from its copies: a restored or copied file has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,107 @@
+//! What the files of one filesystem in memory share: its capacity and the faults that it is to show.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+/// Stands for "no failure is planned".
+const NEVER: u64 = u64::MAX;
+
+/// The medium.
+#[derive(Debug)]
+pub(in crate::fs) struct Disk {
+    tracked: bool,
+    capacity: AtomicU64,
+    used: AtomicU64,
+    next_inode: AtomicU64,
+    syncs: AtomicU64,
+    /// Number of the sync that fails.
+    failing_sync: AtomicU64,
+    cold: AtomicBool,
+}
+
+impl Disk {
+    pub(in crate::fs) fn new(tracked: bool) -> Arc<Self> {
+        Arc::new(Self {
+            tracked,
+            capacity: AtomicU64::new(1 << 40),
+            used: AtomicU64::new(0),
+            next_inode: AtomicU64::new(1),
+            syncs: AtomicU64::new(0),
+            failing_sync: AtomicU64::new(NEVER),
+            cold: AtomicBool::new(false),
+        })
+    }
+
+    /// An empty disk of the same capacity, whose inodes continue those of this one; without its planned faults.
+    pub(in crate::fs) fn successor(&self) -> Arc<Self> {
+        let next = Self::new(self.tracked);
+        next.capacity.store(self.capacity.load(Ordering::SeqCst), Ordering::SeqCst);
+        next.next_inode.store(self.next_inode.load(Ordering::SeqCst), Ordering::SeqCst);
+        next
+    }
+
+    /// Whether durable images are kept.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
+    pub(super) fn next_inode(&self) -> u64 {
+        self.next_inode.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(in crate::fs) fn set_capacity(&self, bytes: u64) {
+        self.capacity.store(bytes, Ordering::SeqCst);
+    }
+
+    pub(in crate::fs) fn used(&self) -> u64 {
+        self.used.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn free(&self) -> u64 {
+        self.capacity.load(Ordering::SeqCst).saturating_sub(self.used())
+    }
+
+    /// Takes room, or fails as a full disk does.
+    pub(super) fn take(&self, bytes: u64) -> io::Result<()> {
+        let capacity = self.capacity.load(Ordering::SeqCst);
+        let fits = |used: u64| used.checked_add(bytes).filter(|total| *total <= capacity);
+        match self.used.try_update(Ordering::SeqCst, Ordering::SeqCst, fits) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Errno::NOSPC.into()),
+        }
+    }
+
+    /// Takes room for what is on the disk already.
+    pub(super) fn take_existing(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    pub(in crate::fs) fn fail_sync_after(&self, successes: u64) {
+        self.failing_sync.store(self.syncs.load(Ordering::SeqCst) + successes, Ordering::SeqCst);
+    }
+
+    pub(in crate::fs) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::SeqCst)
+    }
+
+    /// Counts a sync; an error if it is the one to fail.
+    pub(super) fn count_sync(&self) -> io::Result<()> {
+        let number = self.syncs.fetch_add(1, Ordering::SeqCst);
+        if number == self.failing_sync.load(Ordering::SeqCst) { Err(Errno::IO.into()) } else { Ok(()) }
+    }
+
+    pub(in crate::fs) fn set_cold(&self, cold: bool) {
+        self.cold.store(cold, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_cold(&self) -> bool {
+        self.cold.load(Ordering::SeqCst)
+    }
+}

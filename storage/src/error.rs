@@ -33,6 +33,18 @@ pub enum StorageError {
         /// What did not pass.
         reason: String,
     },
+    /// The bytes are sound, but use what only later versions know.
+    #[error("{} needs a newer version of this program at offset {offset} (LSN {lsn}): {reason}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// The LSN expected or found there.
+        lsn: Lsn,
+        /// What is not known.
+        reason: String,
+    },
     /// The format is of a version that this program does not know.
     #[error("{} has format version {found}; this program knows version {known}: use a newer one", path.display())]
     FutureVersion {

@@ -10,4 +10,5 @@ pub mod manifest;
 pub mod mapping;
 pub mod segment;
 pub mod shard;
+pub mod slot;
 pub mod types;

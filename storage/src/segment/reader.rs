@@ -84,7 +84,12 @@ impl BadFrame {
     /// The error of a segment that must be sound.
     #[must_use]
     pub fn in_file(&self, path: &Path) -> StorageError {
-        StorageError::Corrupt { path: path.to_owned(), offset: self.offset, lsn: self.lsn, reason: self.reason.to_string() }
+        let (path, offset, lsn, reason) = (path.to_owned(), self.offset, self.lsn, self.reason.to_string());
+        if self.is_unsupported() {
+            StorageError::Unsupported { path, offset, lsn, reason }
+        } else {
+            StorageError::Corrupt { path, offset, lsn, reason }
+        }
     }
 }
 

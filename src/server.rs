@@ -76,14 +76,25 @@ impl Server {
             run_id: random_id(),
             active_expire: AtomicBool::new(true),
         };
-        server.set_notify_classes(server.config.hot().event_classes());
+        server.config_changed();
         server
     }
 
-    /// Sets the classes of keyspace events that are published: `notify-keyspace-events`, as [`crate::pubsub::class`] reads it.
-    pub fn set_notify_classes(&self, classes: u32) {
+    /// Brings what follows from options up to date: after CONFIG SET.
+    pub fn config_changed(&self) {
+        // Plain GETs and SETs are timed a batch. Whoever asks for anything below that has each of them timed.
+        const BATCH_MICROS: i64 = 1000;
+        let hot = self.config.hot();
+        let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);
+        self.gates.set(Gates::TIMED, hot.latency_millis() > 0 || (0..BATCH_MICROS).contains(&hot.slowlog_micros()));
+    }
+
+    /// Whether nothing keeps commands from the fast path.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.gates.all_open() && !self.clients.may_be_paused()
     }
 
     /// What the storage tells of itself.

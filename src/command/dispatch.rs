@@ -68,7 +68,7 @@ impl<'s> Turn<'s> {
 
     /// Runs one request and appends its reply. `args` is not empty.
     pub fn run(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
-        if session.is_plain() && self.server.gates.all_open() && self.run_fast(session, args, reply) {
+        if session.is_plain() && self.server.is_open() && self.run_fast(session, args, reply) {
             return Outcome::Done;
         }
         self.run_by_table(session, args, reply)
@@ -150,12 +150,12 @@ impl<'s> Turn<'s> {
         self.settle();
         let (id, spec) = match resolve(args) {
             Resolved::Row(id, spec) => (id, spec),
-            unresolved => return self.refuse_unresolved(session, &unresolved, args, reply),
+            unresolved => return self.refuse(session, None, &refusal::of_unresolved(&unresolved, args), reply),
         };
-        if let Err(refusal) = refusal::check(self.server, session, spec, args, reply.version()) {
+        if let Err(refusal) = refusal::check(session, spec, args, reply.version()) {
             return self.refuse(session, Some((id, spec)), &refusal, reply);
         }
-        if hooks::is_paused(self.server, session, spec) {
+        if hooks::is_paused(self.server, session, spec, self.batch.now()) {
             return Outcome::Paused;
         }
         if session.queue.is_open() && !spec.flags.has(Flags::NOT_QUEUED) {
@@ -228,16 +228,6 @@ impl<'s> Turn<'s> {
             _ => true,
         });
         if self.effects.is_empty() { Outcome::Done } else { Outcome::Effects }
-    }
-
-    fn refuse_unresolved(&mut self, session: &mut Session, what: &Resolved, args: &[&[u8]], reply: &mut Reply) -> Outcome {
-        match refusal::of_unresolved(session, what, args) {
-            Some(refusal) => self.refuse(session, None, &refusal, reply),
-            None => {
-                refusal::help(what, reply);
-                Outcome::Done
-            }
-        }
     }
 
     /// Writes the error reply of a command that was not run; a transaction being queued will not run either.

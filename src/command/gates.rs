@@ -9,12 +9,10 @@ pub struct Gates(AtomicU32);
 impl Gates {
     /// Someone listens with MONITOR.
     pub const MONITORS: u32 = 1;
-    /// CLIENT PAUSE is on.
-    pub const PAUSED: u32 = 1 << 1;
     /// Keyspace events are switched on.
-    pub const EVENTS: u32 = 1 << 2;
+    pub const EVENTS: u32 = 1 << 1;
     /// Every command is to be timed (the slow log's or the latency monitor's threshold is below a batch's usual time).
-    pub const TIMED: u32 = 1 << 3;
+    pub const TIMED: u32 = 1 << 2;
 
     /// Sets or clears a condition.
     pub fn set(&self, bit: u32, on: bool) {

@@ -14,6 +14,7 @@ mod events;
 mod expire;
 mod extended_float;
 mod gates;
+mod help;
 mod hooks;
 mod increment;
 mod keys;

@@ -100,7 +100,7 @@ fn publish(call: &mut Call<'_, '_>, shard: bool) -> Result<(), CommandError> {
 
 fn names(call: &mut Call<'_, '_>, kind: Kind) -> Result<(), CommandError> {
     if call.args.len() > 3 {
-        return Err(CommandError::Owned(String::new()));
+        return Err(too_many(call.arg(1)));
     }
     let names = call.server.hub.names(kind, call.args.get(2).copied());
     call.reply.array(names.len());
@@ -108,6 +108,12 @@ fn names(call: &mut Call<'_, '_>, kind: Kind) -> Result<(), CommandError> {
         call.reply.bulk(name);
     }
     Ok(())
+}
+
+/// Redis's text for this one: it names the subcommand as the client wrote it.
+fn too_many(subcommand: &[u8]) -> CommandError {
+    let subcommand = String::from_utf8_lossy(subcommand);
+    CommandError::Owned(format!("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try PUBSUB HELP."))
 }
 
 fn counts(call: &mut Call<'_, '_>, kind: Kind) -> Result<(), CommandError> {
@@ -118,3 +124,8 @@ fn counts(call: &mut Call<'_, '_>, kind: Kind) -> Result<(), CommandError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "pubsub_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -1,10 +1,9 @@
 //! Why a command is not run at all, in Redis's order of checks and with its texts. Arguments of the client are quoted as they are, so the
 //! texts are bytes.
 
-use super::table::{Resolved, subcommands};
+use super::table::Resolved;
 use super::{Flags, Spec};
 use crate::protocol::{Reply, Version};
-use crate::server::Server;
 use crate::session::Session;
 
 /// How much of a client's arguments an error repeats.
@@ -47,7 +46,7 @@ impl Refusal {
 }
 
 /// Whether the command may run (or be queued) now.
-pub(super) fn check(_server: &Server, session: &Session, spec: &Spec, args: &[&[u8]], version: Version) -> Result<(), Refusal> {
+pub(super) fn check(session: &Session, spec: &Spec, args: &[&[u8]], version: Version) -> Result<(), Refusal> {
     if !arity_fits(spec.arity, args.len()) {
         return Err(wrong_arity(spec.name));
     }
@@ -64,30 +63,13 @@ pub(super) fn check(_server: &Server, session: &Session, spec: &Spec, args: &[&[
     Ok(())
 }
 
-/// The refusal of what names no row; None for HELP, unless the client has yet to authenticate.
-pub(super) fn of_unresolved(session: &Session, what: &Resolved, args: &[&[u8]]) -> Option<Refusal> {
+/// The refusal of what names no row.
+pub(super) fn of_unresolved(what: &Resolved, args: &[&[u8]]) -> Refusal {
     match what {
-        Resolved::Bare(container) => Some(wrong_arity(container)),
-        Resolved::Help(_) if !session.authenticated => Some(Refusal::new("NOAUTH", "Authentication required.")),
-        Resolved::Help(container) if args.len() > 2 => Some(wrong_arity(&format!("{container}|help"))),
-        Resolved::Help(_) => None,
-        Resolved::UnknownSubcommand(container) => Some(unknown_subcommand(container, args.get(1).copied().unwrap_or_default())),
-        Resolved::Row(..) | Resolved::Unknown => Some(unknown_command(args)),
+        Resolved::Bare(container) => wrong_arity(container),
+        Resolved::UnknownSubcommand(container) => unknown_subcommand(container, args.get(1).copied().unwrap_or_default()),
+        Resolved::Row(..) | Resolved::Unknown => unknown_command(args),
     }
-}
-
-/// The reply to HELP of a container, made from the table.
-pub(super) fn help(what: &Resolved, reply: &mut Reply) {
-    let Resolved::Help(container) = what else { return };
-    let rows: Vec<_> = subcommands(container).filter(|(name, _)| *name != "help").collect();
-    reply.array(rows.len() * 2 + 3);
-    reply.simple(&format!("{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container.to_uppercase()));
-    for (name, spec) in rows {
-        reply.simple(&name.to_uppercase());
-        reply.simple(&format!("    {}", spec.summary));
-    }
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
 }
 
 /// Whether a request of `len` arguments fits the row's arity.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use rustc_hash::FxHasher;
 
 use super::{
-    Spec, bitcount, bitfield, bitmap, dump, expire, increment, keys, lcs, object, pubsub, relocate, scan, string_range, strings,
+    Spec, bitcount, bitfield, bitmap, dump, expire, help, increment, keys, lcs, object, pubsub, relocate, scan, string_range, strings,
     transactions, ttl,
 };
 
@@ -28,6 +28,7 @@ const FAMILIES: &[&[Spec]] = &[
     scan::SPECS,
     object::SPECS,
     dump::SPECS,
+    help::SPECS,
 ];
 
 /// A row's place in the table; counters are kept by it.
@@ -49,8 +50,6 @@ pub enum Resolved {
     Row(CommandId, &'static Spec),
     /// A container without a subcommand.
     Bare(&'static str),
-    /// `HELP` of a container.
-    Help(&'static str),
     /// A container with a subcommand that it lacks.
     UnknownSubcommand(&'static str),
     /// Nothing.
@@ -99,7 +98,6 @@ pub fn resolve(args: &[&[u8]]) -> Resolved {
     let found = buffer.push(b"|").is_some().then(|| buffer.push(subcommand)).flatten().and_then(|name| names.find(name));
     match found.and_then(|entry| entry.row) {
         Some(id) => Resolved::Row(id, names.rows[id.index()]),
-        None if subcommand.eq_ignore_ascii_case(b"help") => Resolved::Help(entry.name),
         None => Resolved::UnknownSubcommand(entry.name),
     }
 }
@@ -211,7 +209,7 @@ mod tests {
     fn containers_without_a_known_subcommand_are_told_apart() {
         assert!(matches!(resolve(&[b"pubsub"]), Resolved::Bare("pubsub")));
         assert!(matches!(resolve(&[b"pubsub", b"nope"]), Resolved::UnknownSubcommand("pubsub")));
-        assert!(matches!(resolve(&[b"pubsub", b"HELP"]), Resolved::Help("pubsub")));
+        assert!(matches!(resolve(&[b"pubsub", b"HELP"]), Resolved::Row(..)));
         assert!(matches!(resolve(&[b"pubsub|channels"]), Resolved::Unknown));
         assert!(matches!(resolve(&[&[b'x'; 200]]), Resolved::Unknown));
     }

@@ -149,10 +149,7 @@ impl Hub {
         self.classes.load(Ordering::Relaxed)
     }
 
-    /// Sets the classes of keyspace events that are published (`notify-keyspace-events`); see [`Server::set_notify_classes`], which keeps
-    /// the gate in step.
-    ///
-    /// [`Server::set_notify_classes`]: crate::server::Server::set_notify_classes
+    /// Sets the classes of keyspace events that are published (`notify-keyspace-events`).
     pub(crate) fn set_classes(&self, classes: u32) {
         self.classes.store(classes, Ordering::SeqCst);
     }

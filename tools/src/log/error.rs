@@ -1,0 +1,49 @@
+//! What can go wrong in `esker-log`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use esker_storage::error::StorageError;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// There is no manifest where one was expected.
+    #[error("{} is not a data directory: it has no {}", dir.display(), "shard-0/MANIFEST")]
+    NotADataDirectory {
+        /// What was given.
+        dir: PathBuf,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data is damaged, or too new.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The output could not be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl LogError {
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
+    }
+
+    /// Whether the output's reader went away.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether a file was gone when it was to be read.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}

@@ -1,0 +1,59 @@
+//! Which database a table belongs to, as of a place in the log.
+
+use esker_storage::codec::control::{FlushedTable, SwappedDatabases};
+use esker_storage::codec::op::{OpCode, OpView};
+use esker_storage::manifest::{self, Manifest};
+use esker_storage::types::{Db, Lsn, TableId};
+
+/// The tables of the databases while the log is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tables {
+    now: manifest::Tables,
+    /// What the manifest knows of a later LSN. It counts from there on: control ops before it may have been cleaned away.
+    later: manifest::Tables,
+}
+
+impl Tables {
+    /// The tables at the start of a log with this manifest.
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self { now: manifest::Tables::default(), later: manifest.tables }
+    }
+
+    /// The tables at the end of the log that was read.
+    pub(super) fn at_end(&mut self) -> &Self {
+        self.advance(Lsn(u64::MAX));
+        self
+    }
+
+    fn advance(&mut self, lsn: Lsn) {
+        if lsn > self.later.lsn && self.now.lsn < self.later.lsn {
+            self.now = self.later;
+        }
+    }
+
+    /// Goes on to an op, which may change the tables.
+    pub(super) fn apply(&mut self, lsn: Lsn, op: &OpView<'_>) {
+        self.advance(lsn);
+        match op.header.code {
+            OpCode::FlushTables => {
+                for flushed in FlushedTable::decode_all(op.body).unwrap_or_default() {
+                    if let Some(table) = self.now.databases.get_mut(usize::from(flushed.db.0)) {
+                        *table = flushed.new;
+                    }
+                }
+            }
+            OpCode::SwapDatabases => {
+                if let Ok(swapped) = SwappedDatabases::decode(op.body) {
+                    self.now.databases.swap(usize::from(swapped.a.0), usize::from(swapped.b.0));
+                }
+            }
+            _ => return,
+        }
+        self.now.lsn = lsn;
+    }
+
+    /// The database whose table this is; `None`: none's, or none's any more.
+    pub(super) fn db_of(&self, table: TableId) -> Option<Db> {
+        self.now.databases.iter().position(|&t| t == table).and_then(|db| u8::try_from(db).ok()).map(Db)
+    }
+}

@@ -4,7 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod config;
+pub mod net;
+pub mod observe;
 pub mod protocol;
+pub mod pubsub;
 pub mod rdb;
 pub mod server;
 pub mod session;
+pub mod start;

@@ -48,6 +48,12 @@ impl Reply {
         &mut self.bytes
     }
 
+    /// The room of the buffer.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The length so far: a place to go back to with [`Reply::truncate`].
     #[must_use]
     pub fn mark(&self) -> usize {
@@ -91,6 +97,14 @@ impl Reply {
     /// An integer.
     pub fn integer(&mut self, n: i64) {
         self.number(b':', n);
+    }
+
+    /// A floating point number; RESP2: a bulk string.
+    pub fn double(&mut self, x: f64) {
+        match self.version {
+            Version::Resp2 => self.bulk(x.to_string().as_bytes()),
+            Version::Resp3 => self.line(b',', x.to_string().as_bytes()),
+        }
     }
 
     /// A bulk string.

@@ -1,0 +1,132 @@
+//! The registry of connected clients.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use esker_storage::types::UnixMillis;
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use super::Client;
+
+/// What CLIENT PAUSE holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Pause {
+    /// Nothing.
+    None = 0,
+    /// Commands that may write.
+    Writes = 1,
+    /// All commands.
+    All = 2,
+}
+
+/// All connected clients, by id.
+#[derive(Debug, Default)]
+pub struct Clients {
+    list: RwLock<BTreeMap<u64, Arc<Client>>>,
+    count: AtomicUsize,
+    last_id: AtomicU64,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    pause: AtomicU8,
+    pause_until: AtomicI64,
+    resumed: Notify,
+}
+
+impl Clients {
+    /// An id for a new client.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds a client.
+    pub fn add(&self, client: Arc<Client>) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        if self.list.write().insert(client.id, client).is_none() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes a client that has disconnected.
+    pub fn remove(&self, id: u64) {
+        if self.list.write().remove(&id).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many are connected.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that was turned away.
+    pub fn count_rejected(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections so far: all, and those turned away (INFO `total_connections_received`, `rejected_connections`).
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+    }
+
+    /// The client of an id.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.list.read().get(&id).cloned()
+    }
+
+    /// All clients, the oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.list.read().values().cloned().collect()
+    }
+
+    /// Holds commands back until `until`. A pause that runs is never made weaker or shorter.
+    pub fn pause(&self, what: Pause, until: UnixMillis, now: UnixMillis) {
+        let (what, until) = match self.paused(now) {
+            Pause::None => (what, until.0),
+            running => (what.max(running), until.0.max(self.pause_until.load(Ordering::Relaxed))),
+        };
+        self.pause_until.store(until, Ordering::Relaxed);
+        self.pause.store(what as u8, Ordering::Release);
+        self.resumed.notify_waiters();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.pause.store(Pause::None as u8, Ordering::Release);
+        self.resumed.notify_waiters();
+    }
+
+    /// Whether there may be a pause: cheap, for every command.
+    #[inline]
+    #[must_use]
+    pub fn may_be_paused(&self) -> bool {
+        self.pause.load(Ordering::Relaxed) != Pause::None as u8
+    }
+
+    /// What is held back now.
+    #[must_use]
+    pub fn paused(&self, now: UnixMillis) -> Pause {
+        let pause = match self.pause.load(Ordering::Acquire) {
+            0 => return Pause::None,
+            1 => Pause::Writes,
+            _ => Pause::All,
+        };
+        if self.pause_until.load(Ordering::Relaxed) > now.0 { pause } else { Pause::None }
+    }
+
+    /// Returns when the pause changes or has run out.
+    pub(super) async fn pause_change(&self, now: UnixMillis) {
+        let left = self.pause_until.load(Ordering::Relaxed).saturating_sub(now.0).max(1);
+        let left = std::time::Duration::from_millis(left.unsigned_abs());
+        // The pause may end between the command's look and this wait: never wait long without looking again.
+        let wait = left.min(std::time::Duration::from_millis(100));
+        let _ = tokio::time::timeout(wait, self.resumed.notified()).await;
+    }
+}

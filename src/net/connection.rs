@@ -1,0 +1,259 @@
+//! One connection: reads what has arrived, runs the whole pipeline, lets the worker's other connections do the same, then answers once.
+//!
+//! Invariants:
+//! - `input[consumed..]` starts at the start of a request, and the parser's state belongs to that request.
+//! - `reply` holds, from `sent` on, exactly what the client has not got yet, in order.
+//! - No reply leaves before the log is flushed as far as the fsync mode asks.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use esker_storage::types::Lsn;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::buffers;
+use super::turn::{TurnEnd, Wait};
+use crate::protocol::{Reply, RequestParser, Version};
+use crate::pubsub::Mailbox;
+use crate::server::Server;
+use crate::session::Session;
+
+/// While this much waits to be sent, no more is read: a client that never reads its replies is held back by TCP, not by memory.
+const UNSENT_PAUSES_READING: usize = 256 * 1024 * 1024;
+/// The least room for a read into the connection's own buffer.
+const LEAST_READ: usize = 16 * 1024;
+/// How long a closing connection may take for its last replies.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A connection, on its worker.
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) worker: usize,
+    stream: TcpStream,
+    pub(super) session: Session,
+    pub(super) parser: RequestParser,
+    pub(super) reply: Reply,
+    sent: usize,
+    /// Requests that were read and not run: cut ones, and those beyond a turn.
+    pub(super) input: Vec<u8>,
+    consumed: usize,
+    /// Whether `input` may hold a whole request.
+    pub(super) runnable: bool,
+    /// How long the cut request is at least.
+    pub(super) needed: usize,
+    /// The list that each request's arguments are put in; empty between requests.
+    pub(super) arguments: Vec<&'static [u8]>,
+}
+
+impl Connection {
+    pub(super) fn new(server: Arc<Server>, worker: usize, stream: TcpStream, session: Session) -> Self {
+        Self {
+            server,
+            worker,
+            stream,
+            session,
+            parser: RequestParser::default(),
+            reply: Reply::new(Version::Resp2),
+            sent: 0,
+            input: Vec::new(),
+            consumed: 0,
+            runnable: false,
+            needed: 0,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(mut self) {
+        let client = Arc::clone(&self.session.client);
+        poll_fn(|cx| {
+            client.attach(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        while let Ok(Some(end)) = poll_fn(|cx| self.poll_turn(cx)).await {
+            if !self.finish(end).await {
+                break;
+            }
+        }
+    }
+
+    /// What follows a turn: waiting as asked, then one write. False: the connection ends.
+    async fn finish(&mut self, end: TurnEnd) -> bool {
+        if end.executed {
+            yield_once().await;
+        }
+        if end.lsn > Lsn(0) && self.server.waits_for_flush() {
+            self.server.durability.wait(self.worker, end.lsn).await;
+        }
+        if let Some(wait) = end.wait {
+            self.wait(wait).await;
+        }
+        let alive = self.send().is_ok();
+        if end.close {
+            let _ = tokio::time::timeout(LINGER, self.send_all()).await;
+        }
+        alive && !end.close
+    }
+
+    async fn wait(&mut self, wait: Wait) {
+        self.session.client.shown().blocked = true;
+        match wait {
+            Wait::Sleep(duration) => tokio::time::sleep(duration).await,
+            Wait::Pause(now) => self.server.clients.pause_change(now).await,
+            Wait::Fetch(location) => self.server.fetch(location).await,
+            Wait::Checkpoint => self.server.checkpoint().await,
+        }
+        self.session.client.shown().blocked = false;
+    }
+
+    /// Takes mail, sends what could not be sent, and runs what has arrived. None: the connection ends.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<TurnEnd>>> {
+        if self.session.client.take_notified() && !self.take_mail()? {
+            return Poll::Ready(Ok(None));
+        }
+        while self.unsent() > 0 {
+            if self.stream.poll_write_ready(cx)?.is_pending() {
+                break;
+            }
+            self.send()?;
+        }
+        if self.unsent() > UNSENT_PAUSES_READING {
+            return Poll::Pending;
+        }
+        if self.runnable {
+            return Poll::Ready(Ok(Some(self.run_own_input())));
+        }
+        if self.input.is_empty() { self.poll_shared_read(cx) } else { self.poll_own_read(cx) }
+    }
+
+    /// Sends what others have posted. False: the client was killed.
+    #[cold]
+    fn take_mail(&mut self) -> io::Result<bool> {
+        if self.session.client.is_killed() {
+            return Ok(false);
+        }
+        self.own_reply_buffer();
+        self.session.client.take_into(self.reply.buffer_mut());
+        self.send()?;
+        Ok(true)
+    }
+
+    /// Reads into the worker's buffer, while no request is cut.
+    fn poll_shared_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<TurnEnd>>> {
+        let mut buffer = buffers::take_read_buffer();
+        let read = poll_read(&mut self.stream, cx, &mut buffer);
+        let turn = read.map_ok(|count| {
+            (count > 0).then(|| {
+                let (used, end) = self.run_input(&buffer);
+                self.input.extend_from_slice(&buffer[used..]);
+                end
+            })
+        });
+        buffers::put_read_buffer(buffer);
+        turn
+    }
+
+    /// Reads more of a cut request into the connection's own buffer.
+    fn poll_own_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<TurnEnd>>> {
+        if self.consumed > 0 {
+            self.input.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        // A length that a client has only announced gets no memory: what has come is doubled at most.
+        let missing = self.needed.saturating_sub(self.input.len());
+        self.input.reserve(missing.min(self.input.len()).max(LEAST_READ));
+        if ready!(poll_read(&mut self.stream, cx, &mut self.input))? == 0 {
+            return Poll::Ready(Ok(None));
+        }
+        if self.input.len() > self.server.config.hot().query_limit() {
+            tracing::warn!(client = self.session.id, "closed: unfinished requests exceed client-query-buffer-limit");
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(Some(self.run_own_input())))
+    }
+
+    fn run_own_input(&mut self) -> TurnEnd {
+        let input = std::mem::take(&mut self.input);
+        let (used, end) = self.run_input(&input[self.consumed..]);
+        self.input = input;
+        self.consumed += used;
+        if self.consumed == self.input.len() {
+            // Gone rather than kept: an idle connection holds no buffer.
+            self.input = Vec::new();
+            self.consumed = 0;
+            self.parser.shrink();
+        }
+        end
+    }
+
+    /// Bytes of replies that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.reply.bytes().len() - self.sent
+    }
+
+    /// Makes sure that there is a reply buffer.
+    pub(super) fn own_reply_buffer(&mut self) {
+        if self.reply.capacity() == 0 {
+            *self.reply.buffer_mut() = buffers::take_reply_buffer();
+        }
+    }
+
+    /// Writes what the socket takes.
+    fn send(&mut self) -> io::Result<()> {
+        if self.unsent() > 0 {
+            match self.stream.try_write(&self.reply.bytes()[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.unsent() == 0 {
+            self.sent = 0;
+            buffers::put_reply_buffer(std::mem::take(self.reply.buffer_mut()));
+        } else if self.sent > self.reply.bytes().len() / 2 {
+            self.reply.buffer_mut().drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    async fn send_all(&mut self) -> io::Result<()> {
+        while self.unsent() > 0 {
+            self.stream.writable().await?;
+            self.send()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.server.hub.leave(&mut self.session.subscriptions, self.session.id);
+        self.server.clients.remove(self.session.id);
+    }
+}
+
+/// Lets the worker's other ready tasks run first. Not `tokio::task::yield_now`, which has the worker look for new events before it comes
+/// back: a system call a turn.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// One read into the room behind `buffer`. A read that does not fill it tells the runtime that the socket is drained: no second read.
+fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    pin!(stream.read_buf(buffer)).poll(cx)
+}

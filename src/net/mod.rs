@@ -1,0 +1,16 @@
+//! Sockets: listeners, workers, connections, and the registry of connected clients.
+
+mod buffers;
+mod client;
+mod clients;
+mod connection;
+mod durability;
+mod listener;
+mod turn;
+mod worker;
+
+pub use client::{Class, Client, Shown};
+pub use clients::{Clients, Pause};
+pub use durability::Durability;
+pub use listener::{BindError, Listeners};
+pub use worker::Workers;

@@ -1,0 +1,169 @@
+//! A turn: the requests that one connection runs before the next connection's turn comes, and what has to follow them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use esker_storage::types::{Location, Lsn, UnixMillis};
+
+use super::connection::Connection;
+use crate::command::Effect;
+use crate::command::dispatch::{self, Outcome};
+use crate::protocol::{Parsed, Reply};
+use crate::server::Server;
+use crate::session::{ReplyMode, Session};
+
+/// The most commands in a turn.
+const COMMANDS: u32 = 256;
+/// Commands between two looks at the clock.
+const LOOK_AT_CLOCK: u32 = 16;
+/// The longest turn, unless one command takes longer.
+const TIME: Duration = Duration::from_millis(1);
+/// The most bytes of replies in a turn, unless one command makes more.
+const REPLIES: usize = 1024 * 1024;
+
+/// Something that the connection waits for before its next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Some time.
+    Sleep(Duration),
+    /// The end of a CLIENT PAUSE that held a command back at this time.
+    Pause(UnixMillis),
+    /// A record that is not in memory.
+    Fetch(Location),
+    /// A checkpoint.
+    Checkpoint,
+}
+
+/// What follows a turn.
+#[derive(Debug, Default)]
+pub(super) struct TurnEnd {
+    /// Whether anything ran.
+    pub(super) executed: bool,
+    /// The newest entry that the replies speak of.
+    pub(super) lsn: Lsn,
+    /// What to wait for.
+    pub(super) wait: Option<Wait>,
+    /// Whether the connection ends after the replies.
+    pub(super) close: bool,
+}
+
+impl TurnEnd {
+    fn stops_the_turn(&self) -> bool {
+        self.close || self.wait.is_some()
+    }
+
+    fn carry_out(&mut self, effects: &mut Vec<Effect>, server: &Server) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Close => self.close = true,
+                Effect::Sleep(duration) => self.wait = Some(Wait::Sleep(duration)),
+                Effect::Checkpoint => self.wait = Some(Wait::Checkpoint),
+                Effect::BackgroundCheckpoint => server.start_checkpoint(),
+                Effect::Shutdown { now } => server.shutdown.request(now),
+                // The dispatcher's own.
+                Effect::Notify { .. } | Effect::Publish { .. } => {}
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Runs the requests at the start of `input`, up to a turn's limits; returns the bytes of those that ran.
+    pub(super) fn run_input(&mut self, input: &[u8]) -> (usize, TurnEnd) {
+        self.own_reply_buffer();
+        let server = Arc::clone(&self.server);
+        let mut turn = dispatch::Turn::new(&server, self.worker);
+        let (mut used, mut end, mut count) = (0, TurnEnd::default(), 0_u32);
+        let started = Instant::now();
+        self.runnable = false;
+        loop {
+            let Some(len) = self.parse(&input[used..], &mut end) else { break };
+            if !self.run_request(&input[used..], &mut turn, &mut end) {
+                self.runnable = true;
+                break;
+            }
+            used += len;
+            count += 1;
+            let looks = count.is_multiple_of(LOOK_AT_CLOCK);
+            let over = looks && (count >= COMMANDS || started.elapsed() > TIME) || self.reply.mark() > REPLIES;
+            if over || end.stops_the_turn() {
+                self.runnable = used < input.len();
+                break;
+            }
+        }
+        end.executed = count > 0;
+        end.lsn = turn.lsn;
+        self.publish(turn.batch.now(), input.len() - used);
+        turn.finish();
+        (used, end)
+    }
+
+    /// The length of the request at the start of `rest`. None: it is cut, or no request, which the client is told.
+    fn parse(&mut self, rest: &[u8], end: &mut TurnEnd) -> Option<usize> {
+        let limits = self.server.request_limits(self.session.authenticated);
+        match self.parser.parse(rest, &limits) {
+            Ok(Parsed::Request(len)) => Some(len),
+            Ok(Parsed::Incomplete(needed)) => {
+                self.needed = needed;
+                None
+            }
+            Err(error) => {
+                self.reply.error(&error.to_string());
+                end.close = true;
+                None
+            }
+        }
+    }
+
+    /// Runs the request that was just parsed. False: it has to be run again, after a wait.
+    fn run_request(&mut self, rest: &[u8], turn: &mut dispatch::Turn<'_>, end: &mut TurnEnd) -> bool {
+        let mut arguments = recycle(std::mem::take(&mut self.arguments));
+        self.parser.arguments_of(rest, &mut arguments);
+        if !arguments.is_empty() {
+            let mark = self.reply.mark();
+            match turn.run(&mut self.session, &arguments, &mut self.reply) {
+                Outcome::Done => {}
+                Outcome::Effects => end.carry_out(&mut turn.effects, &self.server),
+                Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
+                Outcome::Fetch(location) => end.wait = Some(Wait::Fetch(location)),
+            }
+            let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_)));
+            if !again && self.session.reply_mode != ReplyMode::On {
+                skip_reply(&mut self.session, &mut self.reply, mark);
+            }
+            self.arguments = recycle(arguments);
+            return !again;
+        }
+        self.arguments = recycle(arguments);
+        true
+    }
+
+    /// Brings CLIENT LIST up to date.
+    fn publish(&mut self, now: UnixMillis, unread: usize) {
+        let mut shown = self.session.client.shown();
+        shown.last_interaction = now;
+        shown.query_buffer = unread;
+        shown.query_buffer_free = self.input.capacity().saturating_sub(unread);
+        shown.output = self.unsent();
+        shown.output_capacity = self.reply.capacity();
+        shown.version = self.reply.version();
+        self.session.publish(&mut shown);
+    }
+}
+
+/// Takes the reply of a command back whose client wants none.
+#[cold]
+fn skip_reply(session: &mut Session, reply: &mut Reply, mark: usize) {
+    reply.truncate(mark);
+    session.reply_mode = match session.reply_mode {
+        ReplyMode::SkipNext => ReplyMode::Skip,
+        ReplyMode::Skip => ReplyMode::On,
+        other => other,
+    };
+}
+
+/// An empty list for slices of another lifetime, in the memory of the old one.
+fn recycle<'b>(mut list: Vec<&[u8]>) -> Vec<&'b [u8]> {
+    list.clear();
+    list.into_iter().map(|_| -> &'b [u8] { &[] }).collect()
+}

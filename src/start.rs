@@ -1,0 +1,112 @@
+//! From the options to a serving process, and back to a clean stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use esker_storage::shard::Shard;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::{Config, Loaded};
+use crate::net::{BindError, Listeners, Workers};
+use crate::server::Server;
+
+/// Why the server did not start. One line for standard error.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}: {error}", .dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The system refused threads, event queues or signal handlers.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the server until it is asked to end.
+///
+/// # Errors
+/// It could not start.
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    abort_on_panic();
+    let config = Config::new(loaded.values, loaded.file);
+    let started = Instant::now();
+    // The address first: a second server on the same port must not touch the data.
+    let listeners = Listeners::bind(&config.bind(), config.port(), config.integer("tcp-backlog") as i32)?;
+    let dir = config.dir();
+    prepare_directory(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
+    let shard = Shard::temporary();
+    let server = Arc::new(Server::with_config(shard, config.io_threads(), config));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut workers = Workers::start(&server, server.config.io_threads())?;
+    runtime.block_on(async {
+        let stop = StopSignals::new()?;
+        announce(&listeners, &dir, started);
+        tokio::select! {
+            () = listeners.accept(Arc::clone(&server), &workers) => {}
+            _now = server.shutdown.requested() => {}
+            _now = stop.received() => {}
+        }
+        io::Result::Ok(())
+    })?;
+    tracing::info!("stopping");
+    workers.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A worker must not go on after a panic left something half done.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}
+
+fn prepare_directory(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    tempfile_probe(dir)
+}
+
+/// Whether files can be made: found out now rather than at the first write.
+fn tempfile_probe(dir: &Path) -> io::Result<()> {
+    let probe = dir.join(format!(".probe-{}", std::process::id()));
+    std::fs::File::create(&probe)?;
+    std::fs::remove_file(&probe)
+}
+
+/// What an operator wants to see of a start.
+fn announce(listeners: &Listeners, dir: &Path, started: Instant) {
+    let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+    println!("Esker {} ready on {}", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    println!("data directory {}, started in {} ms", dir.display(), started.elapsed().as_millis());
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns at the first SIGTERM or SIGINT.
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -64,6 +64,25 @@ pub(super) fn shrink(place: Place<'_>, directory: Directory, hash: u64) -> Resul
     if old.depth > 0 { merge(place, directory, hash, &old, live) } else { Ok(()) }
 }
 
+/// Gives an empty table leaves of this depth, each with room for `share` keys.
+pub(super) fn spread(place: Place<'_>, depth: u32, share: u32) -> Result<(), IndexError> {
+    let pages = place.pages;
+    let mut directory = Directory::from_word(0, place.root);
+    let old = load(pages, directory, 0);
+    while directory.depth < depth {
+        directory = directory.double(pages, place.root)?;
+    }
+    let span = 1 << (directory.depth - depth);
+    for number in (0..directory.len()).step_by(span) {
+        let leaf = Builder::new(pages, allocate(pages, depth, pages_for(share).min(LEAF_PAGES))?).finish();
+        for copy in 0..span {
+            Entry::store_words(pages, directory.entry_at(number + copy), leaf.to_words());
+        }
+    }
+    pages.release(old.pages().iter().copied());
+    Ok(())
+}
+
 fn load(pages: &Pages, directory: Directory, hash: u64) -> Entry {
     Entry::load(pages, directory.entry_at(directory.number(hash))).expect("entries were checked at open, and are only replaced")
 }

@@ -114,13 +114,12 @@ impl Leaf {
         let mut line = self.home(hash);
         for _ in 0..lines {
             let at = self.line_at(pages, line);
-            let words = pages.line(at);
-            let (mut matching, empty) = scan(&words, tag);
+            let (mut matching, empty) = scan(pages, at, tag);
             while matching != 0 {
-                let number = matching.trailing_zeros() as usize;
-                let location = cell::location(words[number]);
+                let cell = at + 8 * matching.trailing_zeros() as usize;
+                let location = cell::location(pages.word(cell));
                 if is_key(location)? {
-                    return Ok(Some(CellRef::new(location, at + 8 * number, self.counts_at(pages))));
+                    return Ok(Some(CellRef::new(location, cell, self.counts_at(pages))));
                 }
                 matching &= matching - 1;
             }
@@ -156,17 +155,17 @@ pub(super) fn home(hash: u64, depth: u32, lines: usize) -> usize {
     (position * lines) >> 16
 }
 
-/// Which words are live and have the tag, as bits, and whether one is empty. Without branches: they would be guesses.
+/// Which words of a line are live and have the tag, as bits, and whether one is empty. Without branches: they would be guesses.
 #[inline(always)]
-fn scan(words: &[u64; LINE_CELLS], tag: u64) -> (u32, bool) {
+fn scan(pages: &Pages, at: usize, tag: u64) -> (u32, bool) {
     let mut matching = 0;
     let mut empty = false;
-    for (number, word) in words.iter().enumerate() {
+    for number in 0..LINE_CELLS {
+        let word = pages.word(at + 8 * number);
         // Right tag and a location other than 0: the difference to the bare tag is a location.
-        let location = word ^ tag;
-        let live = location.wrapping_sub(1) < DELETED - 1;
+        let live = (word ^ tag).wrapping_sub(1) < DELETED - 1;
         matching |= u32::from(live) << number;
-        empty |= *word == EMPTY;
+        empty |= word == EMPTY;
     }
     (matching, empty)
 }

@@ -5,11 +5,33 @@
 //! - Cells are taken as they are; the caller makes sure that a key comes once.
 
 use super::cell::{self, EMPTY, StoredCell};
+use super::directory::Directory;
+use super::grow;
+use super::layout::{LEAF_PAGES, PAGE_FULL, PREFIX_BITS};
 use super::leaf::{Counts, extra_at};
 use super::stripe::{Stripe, TableSlot};
 use super::{Index, IndexError};
 
+/// Keys that a leaf made ahead is meant for, at most: a full leaf less the spread of even hashes.
+const AHEAD: u64 = (LEAF_PAGES * PAGE_FULL) as u64 * 9 / 10;
+
 impl Stripe {
+    /// Makes an absent table with leaves for `keys` keys, so that loading that many moves none. In hash order, as a checkpoint
+    /// has them, keys would otherwise crowd into the first lines of a few leaves.
+    pub fn prepare(&mut self, index: &Index, table: TableSlot, keys: u64) -> Result<(), IndexError> {
+        let pages = &index.pages;
+        if Directory::open(pages, self.root(table)).is_some() {
+            return Ok(());
+        }
+        self.make_table(pages, table)?;
+        let mut depth = 0;
+        while keys >> depth > AHEAD && depth < PREFIX_BITS {
+            depth += 1;
+        }
+        let share = u32::try_from(keys >> depth).unwrap_or(u32::MAX);
+        grow::spread(self.place(pages, table), depth, share)
+    }
+
     /// Adds cells as [`Stripe::copy_piece`] gave them, in any order. Counters are set apart, by
     /// [`Stripe::set_slot_counters`].
     pub fn load_cells(&mut self, index: &Index, table: TableSlot, cells: &[StoredCell]) -> Result<(), IndexError> {

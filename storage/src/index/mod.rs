@@ -60,7 +60,7 @@ use crate::types::{KeyHash, STRIPES, Slot};
 use directory::Directory;
 use header::Header;
 use intent::Repairs;
-use layout::{LEAF_PAGES, PAGE, PAGE_FULL, ROOT, ROOT_EXPIRES_AT, ROOT_KEYS_AT, ROOTS_AT, stripe_at};
+use layout::{INTENT_AT, LEAF_PAGES, LINE, PAGE, PAGE_FULL, ROOT, ROOT_EXPIRES_AT, ROOT_KEYS_AT, ROOTS_AT, stripe_at};
 use pages::Pages;
 use reclaim::Dropped;
 
@@ -135,11 +135,31 @@ impl Index {
         if Directory::open(&self.pages, root).is_some() { self.pages.word(root + field) } else { 0 }
     }
 
-    /// Hints that a key will be looked up. Needs no lock: a hint at a wrong place does no harm.
+    /// Hints that a key will be looked up. Needs no lock: a hint at a wrong place does no harm. A batch of lookups waits for
+    /// memory once when all its keys are hinted at first.
     #[inline]
     pub fn prefetch(&self, table: TableSlot, hash: KeyHash, slot: Slot) {
         let root = stripe_at(slot.stripe()) + ROOTS_AT + ROOT * table.number();
-        let Some(directory) = Directory::open(&self.pages, root) else { return };
+        if let Some(directory) = Directory::open(&self.pages, root) {
+            self.prefetch_line(directory, hash);
+        }
+    }
+
+    /// The same for a key that will be put: also what a put writes.
+    #[inline]
+    pub fn prefetch_put(&self, table: TableSlot, hash: KeyHash, slot: Slot) {
+        let stripe = stripe_at(slot.stripe());
+        let root = stripe + ROOTS_AT + ROOT * table.number();
+        if let Some(directory) = Directory::open(&self.pages, root) {
+            self.prefetch_line(directory, hash);
+            self.pages.prefetch(Stripe::counters_at(&self.pages, root, slot));
+        }
+        self.pages.prefetch(stripe + INTENT_AT);
+        self.pages.prefetch(stripe + INTENT_AT + LINE);
+    }
+
+    #[inline]
+    fn prefetch_line(&self, directory: Directory, hash: KeyHash) {
         let leaf = directory.leaf(&self.pages, hash.0);
         // Read without the lock, an entry may be half old, half new.
         if (1..=LEAF_PAGES).contains(&leaf.pages) && leaf.depth < 64 {

@@ -226,7 +226,7 @@ impl Stripe {
     }
 
     #[inline(always)]
-    fn counters_at(pages: &Pages, root: usize, slot: Slot) -> usize {
+    pub(super) fn counters_at(pages: &Pages, root: usize, slot: Slot) -> usize {
         page_at(pages.half(root + ROOT_COUNTERS_AT)) + COUNTERS * (usize::from(slot.0) % STRIPE_SLOTS)
     }
 

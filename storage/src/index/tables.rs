@@ -33,6 +33,20 @@ impl TableMap {
         Self { slots, ids, next, lsn }
     }
 
+    /// A map with these ids and slots, database by database; `None` if that cannot be a map.
+    #[must_use]
+    pub fn from_parts(databases: &[(u32, u8)], next: u32, lsn: Lsn) -> Option<Self> {
+        let mut map = Self::with_ids([TableId(0); DATABASES as usize], TableId(next), lsn);
+        if databases.len() != map.slots.len() {
+            return None;
+        }
+        for (db, (id, slot)) in databases.iter().enumerate() {
+            map.ids[db] = TableId(*id);
+            map.slots[db] = TableSlot::new(*slot)?;
+        }
+        Some(map)
+    }
+
     /// The slot of a database. `db` must be below [`DATABASES`].
     #[inline]
     #[must_use]

@@ -95,6 +95,8 @@ fn loaded_cells_and_counters_equal_those_copied() {
     }
     let copy = Bench::new();
     let (from, to) = (bench.index().stripe(0).read(), &mut copy.index().stripe(0).write());
+    to.prepare(copy.index(), table(3), 20_000).unwrap();
+    let prepared = copy.index().bytes_used();
     let mut cursor = Some(0);
     let mut pieces = 0;
     while let Some(at) = cursor {
@@ -105,6 +107,7 @@ fn loaded_cells_and_counters_equal_those_copied() {
         pieces += 1;
     }
     assert!((4..12).contains(&pieces), "{pieces}");
+    assert!(copy.index().bytes_used() <= prepared + 2 * PAGE as u64, "loading moves next to nothing");
     for slot in 0..64 {
         let counters = from.slot_counters(bench.index(), table(0), Slot(slot));
         to.set_slot_counters(copy.index(), table(3), Slot(slot), counters).unwrap();
@@ -117,4 +120,21 @@ fn loaded_cells_and_counters_equal_those_copied() {
     }
     let bad = StoredCell { word: 0, extra: 1 };
     assert!(matches!(to.load_cells(copy.index(), table(3), &[bad]), Err(IndexError::BadCell { word: 0 })));
+}
+
+#[test]
+fn a_table_prepared_for_any_number_of_keys_takes_them() {
+    for keys in [0, 1, 146, 147, 926, 927, 5000, 70_000] {
+        let bench = Bench::new();
+        bench.index().stripe(0).write().prepare(bench.index(), table(0), keys).unwrap();
+        check_structure(bench.index());
+        for number in 0..keys {
+            insert(bench.index(), table(0), TestKey::new(number, 1), location(number + 1));
+        }
+        check_structure(bench.index());
+        let stripe = bench.index().stripe(0).read();
+        for number in 0..keys {
+            assert!(find(&stripe, bench.index(), table(0), TestKey::new(number, 1), location(number + 1)).is_some());
+        }
+    }
 }

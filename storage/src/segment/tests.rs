@@ -10,6 +10,7 @@ use crate::codec::DecodeError;
 use crate::codec::entry::{EntryBuilder, EntryHead, encode_single, single_len};
 use crate::codec::flush_mark::FlushMark;
 use crate::codec::op::{Op, OpCode};
+use crate::error::StorageError;
 use crate::types::*;
 
 fn header() -> SegmentHeader {
@@ -178,6 +179,27 @@ fn gaps_and_epochs_that_go_back_are_refused_where_they_may_not_be() {
     put_entry(&mut falling, 11, 5);
     assert!(rising(&falling, Continuity::Rising).is_err());
     assert_eq!(rising(&falling, Continuity::Any).unwrap(), [12, 11]);
+}
+
+#[test]
+fn sound_entry_of_a_later_version_is_called_unsupported_and_not_corrupt() {
+    let mut segment = header().encode().to_vec();
+    let op = Op::tombstone(TableId(0), b"");
+    segment.resize(SEGMENT_HEADER + single_len(&op), 0);
+    let head = EntryHead { lsn: Lsn(10), epoch: EpochNumber(5), time: UnixMillis(1) };
+    encode_single(&mut segment[SEGMENT_HEADER..], head, header().seed(), &op);
+    // An eviction, its checksums right.
+    let (entry, lsn_seed) = (&mut segment[SEGMENT_HEADER..], header().seed().lsn(Lsn(10)));
+    entry[32] = 67;
+    let op_crc = lsn_seed.op(0).crc(&entry[32..]);
+    entry[28..32].copy_from_slice(&op_crc.to_le_bytes());
+    let frame_crc = lsn_seed.crc(&entry[4..32]);
+    entry[..4].copy_from_slice(&frame_crc.to_le_bytes());
+    let bad = lsns(&mut reader(&segment)).unwrap_err();
+    assert!(bad.is_unsupported());
+    let error = bad.in_file(std::path::Path::new("a.seg"));
+    assert!(matches!(error, StorageError::Unsupported { lsn: Lsn(10), .. }), "{error}");
+    assert!(error.to_string().contains("`evict`"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A directory in memory: its names, and which of them are durable.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -145,11 +146,10 @@ impl DirectoryNode {
         let mut copies = BTreeMap::new();
         let mut copy = |node: &Arc<Node>| -> io::Result<Arc<Node>> {
             // A file that has a name both now and durably stays one file.
-            let inode = node.identity().inode;
-            if !copies.contains_key(&inode) {
-                copies.insert(inode, node.after_kill(disk)?);
-            }
-            Ok(Arc::clone(&copies[&inode]))
+            Ok(match copies.entry(node.identity().inode) {
+                Entry::Occupied(copied) => Arc::clone(copied.get()),
+                Entry::Vacant(vacant) => Arc::clone(vacant.insert(node.after_kill(disk)?)),
+            })
         };
         let mut copy_names =
             |names: &Names| names.iter().map(|(name, node)| Ok((name.clone(), copy(node)?))).collect::<io::Result<Names>>();

@@ -10,7 +10,9 @@ mod node;
 
 pub(super) use directory::DirectoryNode;
 pub(super) use disk::Disk;
-pub(super) use node::{Node, SECTOR};
+pub(super) use node::Node;
+#[cfg(test)]
+pub(super) use node::SECTOR;
 
 use std::any::Any;
 use std::collections::BTreeSet;

@@ -272,3 +272,8 @@ impl Session {
         self.authenticated && !self.queue.is_open() && self.subscriptions.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use rustc_hash::FxHasher;
 
 use super::{
-    Spec, bitcount, bitfield, bitmap, dump, expire, help, increment, keys, lcs, object, pubsub, relocate, scan, string_range, strings,
-    transactions, ttl,
+    Spec, bitcount, bitfield, bitmap, command_info, config, debug, dump, expire, help, increment, info, keys, latency, lcs, memory,
+    monitor, object, pubsub, relocate, scan, server, slowlog, string_range, strings, transactions, ttl,
 };
 
 /// Families, each with its rows.
@@ -28,6 +28,15 @@ const FAMILIES: &[&[Spec]] = &[
     scan::SPECS,
     object::SPECS,
     dump::SPECS,
+    server::SPECS,
+    info::SPECS,
+    config::SPECS,
+    command_info::SPECS,
+    slowlog::SPECS,
+    latency::SPECS,
+    memory::SPECS,
+    monitor::SPECS,
+    debug::SPECS,
     help::SPECS,
 ];
 
@@ -96,7 +105,9 @@ pub fn resolve(args: &[&[u8]]) -> Resolved {
         return entry.row.map_or(Resolved::Bare(entry.name), |id| Resolved::Row(id, names.rows[id.index()]));
     };
     let found = buffer.push(b"|").is_some().then(|| buffer.push(subcommand)).flatten().and_then(|name| names.find(name));
-    match found.and_then(|entry| entry.row) {
+    // DEBUG: a row of its own reads the subcommands that have no row. COMMAND: its own row is for no subcommand at all.
+    let own = entry.row.filter(|id| names.rows[id.index()].arity < -1);
+    match found.and_then(|entry| entry.row).or(own) {
         Some(id) => Resolved::Row(id, names.rows[id.index()]),
         None => Resolved::UnknownSubcommand(entry.name),
     }

@@ -267,12 +267,13 @@ pub(super) fn exec(turn: &mut Turn<'_>, session: &mut Session, id: CommandId, re
         turn.fail(id, &CommandError::Text("EXECABORT Transaction discarded because of previous errors."), reply);
         return Outcome::Done;
     }
-    let (mark, db) = (reply.mark(), session.db);
+    let (mark, version, db) = (reply.mark(), reply.version(), session.db);
     session.queue.running = true;
     let run = run_queue(turn, session, &queue, reply);
     session.queue.running = false;
     if !matches!(run, Run::Done) {
         reply.truncate(mark);
+        reply.set_version(version);
         turn.effects.clear();
         session.db = db;
     }

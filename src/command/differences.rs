@@ -1,0 +1,47 @@
+//! Where a command differs from Redis 7: what `docs/commands.md` says of it.
+
+/// Command (or container) and difference. Commands that are not named behave as in Redis.
+pub(super) const DIFFERENCES: &[(&str, &str)] = &[
+    ("bgrewriteaof", "Takes a checkpoint; the log is cleaned by itself and is never rewritten as a whole."),
+    ("bgsave", "Takes a checkpoint: no RDB file is written, and nothing is forked."),
+    ("command|docs", "Has summary, version, group and complexity; arguments are not described."),
+    ("debug", "Only subcommands that do no harm."),
+    (
+        "exec",
+        "All of it is one entry of the log: after a crash all of it is there, or none. What a failing command wrote before its error is taken back.",
+    ),
+    ("info", "Fields of Esker's own stand beside those of Redis: docs/operations.md lists them."),
+    ("lastsave", "The time of the newest checkpoint."),
+    ("memory|malloc-stats", "The allocator tells nothing."),
+    ("memory|stats", "Figures of the log and the index; those of Redis's allocator and dictionaries do not exist."),
+    ("memory|usage", "Bytes of the record in the log and of its place in the index."),
+    ("object|encoding", "The encoding that Redis would choose; Esker has one."),
+    ("object|freq", "Access frequencies are not told."),
+    ("object|idletime", "Always 0."),
+    ("publish", "A connection that publishes to itself gets the message after the reply, as since Redis 7.2."),
+    ("save", "Takes a checkpoint: no RDB file is written."),
+    ("scan", "Cursors are places in hash order; they stay valid while the index grows, and across a restart."),
+    ("shutdown", "Flushes the log and takes a checkpoint; with NOSAVE or NOW the checkpoint is left out."),
+    ("spublish", "There is one shard: every client reaches every shard channel."),
+    ("touch", "Counts the keys; there are no access times to renew."),
+    ("unlink", "The same as DEL, which frees no memory in the foreground either."),
+    ("watch", "A watched key that does not exist may count as changed when another key of its stripe is deleted."),
+];
+
+/// The difference of a command, if there is one.
+#[must_use]
+pub(super) fn difference(name: &str) -> Option<&'static str> {
+    DIFFERENCES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_of_a_command_that_there_is() {
+        for (name, _) in DIFFERENCES {
+            assert!(crate::command::lookup(name).is_some(), "{name}");
+        }
+    }
+}

@@ -37,7 +37,7 @@ pub struct OpHeader {
 }
 
 impl OpHeader {
-    /// Decodes the header at the front of `bytes`, without checking its CRC. [`OP_HEADER_MAX`] bytes are always enough.
+    /// Decodes the header at the front of `bytes`, without checking its CRC. [`OP_HEADER_MAX`](super::OP_HEADER_MAX) bytes are always enough.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let layout = Layout::parse(bytes)?;

@@ -62,6 +62,8 @@ pub enum Effect {
     },
     /// Take a checkpoint before the reply is sent (SAVE).
     Checkpoint,
+    /// Start a checkpoint (BGSAVE).
+    BackgroundCheckpoint,
 }
 
 impl<'a> Call<'a, '_> {

@@ -12,7 +12,6 @@ mod counters;
 mod debug;
 mod differences;
 pub mod dispatch;
-
 mod dump;
 mod error;
 mod events;

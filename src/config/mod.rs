@@ -7,6 +7,7 @@ mod hot;
 mod kind;
 mod load;
 mod output_limit;
+mod rewrite;
 mod special;
 mod split;
 mod table;
@@ -23,6 +24,7 @@ pub use hot::{FsyncMode, Hot, LogLevel};
 pub use kind::{Kind, parse_memory};
 pub use load::{Invocation, LoadError, Loaded, from_command_line, version};
 pub use output_limit::{ClientClass, OutputLimit, OutputLimits};
+pub use rewrite::RewriteError;
 pub use split::{quoted, split_args};
 pub use values::Values;
 

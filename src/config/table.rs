@@ -78,8 +78,8 @@ pub const USED: &[Directive] = &[
     used(
         "enable-debug-command",
         Kind::Enum(&["no", "yes", "local"]),
-        "no",
-        "Who may use DEBUG: nobody, everybody, or loopback connections.",
+        "yes",
+        "Who may use DEBUG, of which only harmless parts exist: nobody, everybody, or loopback connections.",
     )
     .fixed(),
     used(

@@ -111,6 +111,17 @@ impl Server {
         self.storage_figures().checkpoint.last_unix_seconds.max(started)
     }
 
+    /// A client that may have been a MONITOR has left, or has sent RESET.
+    pub fn stop_monitoring(&self, id: u64) {
+        if self.monitors.remove(id) {
+            self.gates.set(Gates::MONITORS, false);
+            // Another may have been added in between, whose gate this has just cleared.
+            if !self.monitors.is_empty() {
+                self.gates.set(Gates::MONITORS, true);
+            }
+        }
+    }
+
     /// Whether keyspace events of this class are wanted.
     #[must_use]
     pub fn notifies(&self, class: u32) -> bool {

@@ -129,7 +129,7 @@ impl Queue {
         self.commands.is_empty()
     }
 
-    /// Bytes of the queued arguments, which count as part of the client's query buffer.
+    /// Bytes of the queued commands, as CLIENT LIST tells them (`multi-mem`).
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes

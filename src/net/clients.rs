@@ -92,8 +92,10 @@ impl Clients {
             Pause::None => (what, until.0),
             running => (what.max(running), until.0.max(self.pause_until.load(Ordering::Relaxed))),
         };
+        let list = self.list.write();
         self.pause_until.store(until, Ordering::Relaxed);
         self.pause.store(what as u8, Ordering::Release);
+        drop(list);
         self.resumed.notify_waiters();
     }
 
@@ -118,7 +120,21 @@ impl Clients {
             1 => Pause::Writes,
             _ => Pause::All,
         };
-        if self.pause_until.load(Ordering::Relaxed) > now.0 { pause } else { Pause::None }
+        if self.pause_until.load(Ordering::Relaxed) > now.0 {
+            return pause;
+        }
+        self.end_pause_before(now);
+        Pause::None
+    }
+
+    /// Forgets a pause that is over, so that commands need not look at the clock any more. Under the list's lock, as is the start of a
+    /// pause: one that starts at the same time is not ended.
+    #[cold]
+    fn end_pause_before(&self, now: UnixMillis) {
+        let _list = self.list.write();
+        if self.pause_until.load(Ordering::Relaxed) <= now.0 {
+            self.pause.store(Pause::None as u8, Ordering::Release);
+        }
     }
 
     /// Returns when the pause changes or has run out.

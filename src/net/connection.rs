@@ -235,6 +235,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.server.hub.leave(&mut self.session.subscriptions, self.session.id);
+        self.server.stop_monitoring(self.session.id);
         self.server.clients.remove(self.session.id);
     }
 }

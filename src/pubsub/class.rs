@@ -66,7 +66,12 @@ pub fn parse(text: &str) -> Option<u32> {
 #[must_use]
 pub fn format(classes: u32) -> String {
     let all = classes & ALL == ALL;
-    let each = LETTERS.iter().filter(|(_, bits)| !all || *bits == NEW).chain(&ENDING).filter(|(_, bits)| classes & bits != 0).map(|(letter, _)| *letter);
+    let each = LETTERS
+        .iter()
+        .filter(|(_, bits)| !all || *bits == NEW)
+        .chain(&ENDING)
+        .filter(|(_, bits)| classes & bits != 0)
+        .map(|(letter, _)| *letter);
     all.then_some('A').into_iter().chain(each).collect()
 }
 
@@ -76,7 +81,9 @@ mod tests {
 
     #[test]
     fn letters_are_read_and_written_in_the_order_of_redis() {
-        for (given, shown) in [("KEA", "AKE"), ("", ""), ("gEx$", "g$xE"), ("Km", "Km"), ("g$lshzxetdKE", "AKE"), ("nE", "nE"), ("E", "E"), ("KEAn", "AnKE")] {
+        for (given, shown) in
+            [("KEA", "AKE"), ("", ""), ("gEx$", "g$xE"), ("Km", "Km"), ("g$lshzxetdKE", "AKE"), ("nE", "nE"), ("E", "E"), ("KEAn", "AnKE")]
+        {
             assert_eq!(parse(given).map(format).as_deref(), Some(shown), "{given}");
         }
         assert_eq!(parse("Kq"), None);

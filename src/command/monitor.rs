@@ -16,6 +16,9 @@ pub const SPECS: &[Spec] = &[Spec {
 }];
 
 fn monitor(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    if call.session.queue.is_running() {
+        return Err(CommandError::Text("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     call.server.monitors.add(&call.session.client);
     call.server.gates.set(Gates::MONITORS, true);
     call.session.client.shown().monitor = true;

@@ -161,3 +161,7 @@ fn random_key(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

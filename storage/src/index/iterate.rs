@@ -15,7 +15,7 @@ use super::layout::{LINE_CELLS, ORDER_BITS, TAG_BITS};
 use super::leaf::extra_at;
 use super::pages::Pages;
 use super::stripe::{Stripe, TableSlot};
-use crate::types::{Location, Slot};
+use crate::types::{KeyHash, Location, Slot};
 
 /// A cell as a walk shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,15 @@ pub struct Cell {
     pub location: Location,
     /// The key's slot.
     pub slot: Slot,
+}
+
+impl Cell {
+    /// The kept bits of the key's hash. Enough to find, change or remove the cell: a lookup whose comparison is with
+    /// [`Cell::location`] needs no record.
+    #[must_use]
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(self.order << (64 - ORDER_BITS))
+    }
 }
 
 /// Bytes of a cell in a checkpoint.

@@ -138,9 +138,14 @@ impl Leaf {
         let mut line = self.home(hash);
         for _ in 0..lines {
             let at = self.line_at(pages, line);
-            let words = pages.line(at);
-            if let Some(number) = words.iter().position(|word| !cell::is_live(*word)) {
-                return Some(FreeCell { at: at + 8 * number, word: words[number] });
+            // As in `scan`: which cell is free is anyone's guess, so there is one branch a line and not eight.
+            let free = (0..LINE_CELLS).fold(0, |free, number| {
+                let word = pages.word(at + 8 * number);
+                free | u32::from(!cell::is_live(word)) << number
+            });
+            if free != 0 {
+                let at = at + 8 * free.trailing_zeros() as usize;
+                return Some(FreeCell { at, word: pages.word(at) });
             }
             line = if line + 1 == lines { 0 } else { line + 1 };
         }

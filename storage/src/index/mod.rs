@@ -2,7 +2,7 @@
 //!
 //! 256 stripes by slot group, each under its own lock; in each stripe up to 32 tables; a table is an extendible-hashing
 //! directory over leaves of 1 to 7 pages of 2 KiB; a leaf holds cells of 12 bytes. A lookup reads the table's root, a directory
-//! entry, and one cache line of eight cell words. See [`layout`] for the bytes.
+//! entry, and one cache line of eight cell words. See `layout.rs` for the bytes.
 //!
 //! # The life of a key
 //!
@@ -180,10 +180,10 @@ impl Index {
         self.pages.file_bytes()
     }
 
-    /// Bytes of address space the file can grow to.
+    /// Bytes that the file can grow to.
     #[must_use]
     pub fn max_bytes(&self) -> usize {
-        self.pages.mapped()
+        self.pages.limit()
     }
 
     /// Changes undone and growth steps finished when the index was opened.

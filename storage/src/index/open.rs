@@ -5,7 +5,6 @@
 //! - Pages that no root reaches are free: whatever a kill interrupted, nothing leaks.
 
 use std::io;
-use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -146,7 +145,7 @@ fn map(file: Box<dyn fs::File>, max_bytes: usize) -> Result<Pages, IndexError> {
         Ok(region)
     };
     let region = map(file.as_ref()).map_err(|source| IndexError::Io { action: "map", source })?;
-    Ok(Pages::new(Arc::clone(&region), file))
+    Ok(Pages::new(region, file, max_bytes))
 }
 
 /// Marks the pages that a root reaches.

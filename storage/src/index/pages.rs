@@ -28,6 +28,8 @@ pub(super) fn order_point() {
 pub(super) struct Pages {
     region: Arc<Region>,
     file: Box<dyn File>,
+    /// Most bytes of the file; the mapping may be longer.
+    limit: usize,
     allocator: Mutex<Bitmap>,
     /// Copy of the allocator's number of free pages, so that a reservation takes no lock.
     free: AtomicU32,
@@ -35,8 +37,9 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Takes over a file and its mapping. All pages count as used until [`Pages::replace_allocator`].
-    pub fn new(region: Arc<Region>, file: Box<dyn File>) -> Self {
-        Self { region, file, allocator: Mutex::default(), free: AtomicU32::new(0) }
+    pub fn new(region: Arc<Region>, file: Box<dyn File>, limit: usize) -> Self {
+        let limit = limit.min(region.len());
+        Self { region, file, limit, allocator: Mutex::default(), free: AtomicU32::new(0) }
     }
 
     /// Installs the bitmap found by walking the directories.
@@ -86,9 +89,9 @@ impl Pages {
         self.region.prefetch(at);
     }
 
-    /// Length of the mapping.
-    pub fn mapped(&self) -> usize {
-        self.region.len()
+    /// Most bytes the file can grow to.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes of the file.
@@ -160,7 +163,7 @@ impl Pages {
     fn extend(&self, allocator: &mut Bitmap, pages: u32) -> Result<(), IndexError> {
         let bytes = page_at(allocator.pages());
         let more = (pages as usize * PAGE).next_multiple_of(FILE_STEP);
-        let result = if bytes + more > self.region.len() {
+        let result = if bytes + more > self.limit {
             Err(io::Error::new(io::ErrorKind::OutOfMemory, "end of the mapping"))
         } else {
             self.file.allocate(bytes as u64, more as u64)

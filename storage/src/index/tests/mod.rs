@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::layout::{ROOT, ROOTS_AT, TABLE_SLOTS};
 use super::*;
-use crate::fs::{Directory as _, FileIdentity, RealDirectory};
+use crate::fs::{Directory as _, FileIdentity, MemoryDirectory, RealDirectory};
 use crate::types::{Location, Lsn};
 
 const GIB: usize = 1 << 30;
@@ -22,7 +22,7 @@ const GIB: usize = 1 << 30;
 struct Bench {
     directory: Arc<dyn crate::fs::Directory>,
     index: Option<Index>,
-    _path: tempfile::TempDir,
+    path: Option<tempfile::TempDir>,
 }
 
 fn surroundings() -> Surroundings {
@@ -32,11 +32,20 @@ fn surroundings() -> Surroundings {
 
 impl Bench {
     fn new() -> Self {
+        Self::within(Arc::new(MemoryDirectory::new()), None)
+    }
+
+    /// The same on the filesystem.
+    fn real() -> Self {
         let path = tempfile::tempdir().unwrap();
         let directory = RealDirectory::open(path.path()).unwrap().subdirectory("index").unwrap();
+        Self::within(directory, Some(path))
+    }
+
+    fn within(directory: Arc<dyn crate::fs::Directory>, path: Option<tempfile::TempDir>) -> Self {
         let index = Index::create(directory.as_ref(), "index", 4 * GIB).unwrap();
         index.trust(&surroundings());
-        Self { directory, index: Some(index), _path: path }
+        Self { directory, index: Some(index), path }
     }
 
     fn index(&self) -> &Index {

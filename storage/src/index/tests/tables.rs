@@ -63,10 +63,8 @@ fn a_kill_between_flush_and_clearing_is_made_good_at_open() {
 
 #[test]
 fn a_full_device_is_reported_before_the_put_and_reads_go_on() {
-    let path = tempfile::tempdir().unwrap();
-    let directory = RealDirectory::open(path.path()).unwrap().subdirectory("index").unwrap();
-    // The mapping's end stands for the end of the device.
-    let index = Index::create(directory.as_ref(), "index", 2 << 20).unwrap();
+    // The limit stands for the end of the device.
+    let index = Index::create(&MemoryDirectory::new(), "index", 2 << 20).unwrap();
     let mut number = 0;
     while index.reserve(1).is_ok() {
         insert(&index, table(0), TestKey::new(number, 1), location(number + 1));

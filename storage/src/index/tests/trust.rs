@@ -12,7 +12,8 @@ fn reason(bench: &mut Bench, surroundings: &Surroundings) -> Option<Distrust> {
 
 #[test]
 fn only_the_same_surroundings_are_trusted() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::real();
+    assert!(bench.path.is_some());
     let right = surroundings();
     let other = FileIdentity { inode: 4, ..right.manifest };
     assert_eq!(reason(&mut bench, &right), None);
@@ -34,7 +35,7 @@ fn a_manifest_about_to_be_renamed_is_trusted_like_the_old_one() {
 
 #[test]
 fn a_copied_index_is_not_trusted() {
-    let bench = Bench::new();
+    let bench = Bench::real();
     let path = bench.directory.path("index");
     let directory = path.parent().unwrap().to_owned();
     std::fs::copy(&path, directory.join("copy")).unwrap();
@@ -53,7 +54,7 @@ fn an_index_that_was_not_finished_is_not_trusted() {
 
 #[test]
 fn files_that_are_no_index_are_not_trusted() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::real();
     let path = bench.directory.path("index");
     std::fs::write(&path, [1; 100]).unwrap();
     assert_eq!(reason(&mut bench, &surroundings()), Some(Distrust::NotAnIndex));

@@ -99,3 +99,26 @@ fn walks_of_an_absent_table_end_at_once() {
     assert_eq!(stripe.copy_piece(bench.index(), table(0), 0, 1000, &mut Vec::new()), None);
     assert_eq!(stripe.cells_from(bench.index(), table(0), 1 << ORDER_BITS, 10, &mut Vec::new()), None);
 }
+
+#[test]
+fn a_slot_is_dropped_without_reading_a_record() {
+    let bench = Bench::new();
+    let index = bench.index();
+    for number in 0..5000 {
+        insert(index, table(0), TestKey::new(number, 64), location(number + 1));
+    }
+    let mut stripe = index.stripe(0).write();
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        let mut cells = Vec::new();
+        cursor = stripe.cells_of_slot(index, table(0), Slot(9), from, 500, &mut cells);
+        for cell in cells {
+            let found = stripe.lookup::<Infallible>(index, table(0), cell.hash(), |at| Ok(at == cell.location)).unwrap();
+            let key = TestKey::new(cell.location.bits() - 1, 64);
+            stripe.remove(index, table(0), cell.hash(), cell.slot, found.unwrap(), &negated(added(key, 100)));
+        }
+    }
+    assert_eq!(stripe.slot_counters(index, table(0), Slot(9)), SlotCounters::default());
+    drop(stripe);
+    check_structure(index);
+}

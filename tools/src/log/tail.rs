@@ -8,8 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::Duration;
 
+use esker_storage::codec::DecodeError;
 use esker_storage::codec::entry::EntryView;
 use esker_storage::codec::frame::{FRAME_START, FrameKind, FrameStart};
+use esker_storage::error::StorageError;
 use esker_storage::segment::SegmentKind;
 use esker_storage::types::Lsn;
 
@@ -21,8 +23,23 @@ use super::{LogError, Outcome, filter, output};
 
 /// How often we look for more.
 const EVERY: Duration = Duration::from_millis(100);
+/// How often an entry may look unfinished before it is called damaged.
+const PATIENCE: u32 = 100;
 
 pub(super) fn run(directory: &DataDirectory, options: &Tail, out: &mut dyn Write) -> Result<Outcome, LogError> {
+    run_with(directory, options, out, &mut || {
+        sleep(EVERY);
+        true
+    })
+}
+
+/// The same with what is done when there is nothing to read; it says whether to go on.
+pub(super) fn run_with(
+    directory: &DataDirectory,
+    options: &Tail,
+    out: &mut dyn Write,
+    wait: &mut dyn FnMut() -> bool,
+) -> Result<Outcome, LogError> {
     let listing = directory.listing()?;
     let mut printer = Printer { tables: Tables::of(&listing.manifest), selection: &options.selection, format: options.format, out };
     let end = last_ops(directory, &listing, options.lines, &mut printer)?;
@@ -30,7 +47,7 @@ pub(super) fn run(directory: &DataDirectory, options: &Tail, out: &mut dyn Write
     if options.follow
         && let Some((segment, position)) = end
     {
-        Follower { directory, file: segment.file, seed: segment.header.seed(), position }.follow(&mut printer)?;
+        Follower { directory, file: segment.file, seed: segment.header.seed(), position }.follow(&mut printer, wait)?;
     }
     Ok(Outcome::Sound)
 }
@@ -101,13 +118,16 @@ enum Next {
 }
 
 impl Follower<'_> {
-    fn follow(&mut self, printer: &mut Printer<'_>) -> Result<(), LogError> {
+    fn follow(&mut self, printer: &mut Printer<'_>, wait: &mut dyn FnMut() -> bool) -> Result<(), LogError> {
         let mut open = self.open()?;
+        let mut failures = 0;
         loop {
             match self.next(&open)? {
                 Next::Nothing => {
                     printer.out.flush()?;
-                    sleep(EVERY);
+                    if !wait() {
+                        return Ok(());
+                    }
                     // A segment cut to its written end at a stop, or sealed, is followed by another.
                     if let Some(file) = self.successor()? {
                         self.go_to(file)?;
@@ -116,10 +136,16 @@ impl Follower<'_> {
                 }
                 Next::Frame(FrameKind::Entry, bytes) => {
                     // Half written is half checked: it is read again.
-                    let Ok(entry) = EntryView::parse(&bytes, self.seed) else {
-                        sleep(EVERY);
-                        continue;
+                    let entry = match EntryView::parse(&bytes, self.seed) {
+                        Ok(entry) => entry,
+                        Err(error) if failures == PATIENCE => return Err(self.damaged(&error).into()),
+                        Err(_) if wait() => {
+                            failures += 1;
+                            continue;
+                        }
+                        Err(_) => return Ok(()),
                     };
+                    failures = 0;
                     for line in printer.lines(&self.file, self.position.offset as u32, &entry)? {
                         printer.out.write_all(&line)?;
                     }
@@ -142,11 +168,21 @@ impl Follower<'_> {
             return Ok(Next::Nothing);
         }
         let Ok(start) = FrameStart::parse(&start) else { return Ok(Next::Nothing) };
+        // A length that is half written must not make us reserve gigabytes.
+        let len = file.metadata().map_err(LogError::read(&self.file.path))?.len();
+        if offset + u64::from(start.len) > len {
+            return Ok(Next::Nothing);
+        }
         let mut bytes = vec![0; start.len as usize];
         Ok(match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Next::Frame(start.kind, bytes),
             Err(_) => Next::Nothing,
         })
+    }
+
+    fn damaged(&self, error: &DecodeError) -> StorageError {
+        let (path, offset, lsn) = (self.file.path.clone(), self.position.offset as u64, self.position.lsn.next());
+        StorageError::Corrupt { path, offset, lsn, reason: error.to_string() }
     }
 
     /// The segment that begins after the last entry read.

@@ -20,7 +20,9 @@ use esker_storage::types::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Args, LogError, Outcome, run};
+use super::args::Command;
+use super::directory::DataDirectory;
+use super::{Args, LogError, Outcome, run, tail};
 
 const TIME: i64 = 1_700_000_000_000;
 
@@ -272,6 +274,43 @@ fn tail_prints_the_last_ops() {
     assert_eq!(lsns(&w.json(&["tail", "-n", "3"])), [5, 6, 7]);
     assert_eq!(lsns(&w.json(&["tail", "-n", "2", "--key", "b"])), [2, 3]);
     assert_eq!(w.json(&["tail", "-n", "100"]).len(), 8);
+}
+
+#[test]
+fn tail_follows_the_log_into_the_next_segment() {
+    let mut w = sample();
+    let dir = w.dir.path().to_owned();
+    let args = Args::try_parse_from(["esker-log", "--dir", dir.to_str().unwrap(), "tail", "-f", "-n", "1", "--json"]).unwrap();
+    let Command::Tail(options) = &args.command else { panic!("not tail") };
+    let mut out = Vec::new();
+    let mut step = 0;
+    let mut wait = || {
+        step += 1;
+        match step {
+            1 => {
+                // Half of an entry, as a reader may find it.
+                w.put("new", "x");
+                let whole = w.bytes.clone();
+                w.bytes.truncate(whole.len() - 3);
+                w.store();
+                w.bytes = whole;
+            }
+            2 => w.store(),
+            3 => {
+                w.put("last of the segment", "y");
+                w.mark(Lsn(9));
+                w.seal();
+                w.put("first of the next", "z");
+                w.store();
+            }
+            _ => {}
+        }
+        step < 8
+    };
+    tail::run_with(&DataDirectory::open(&args.dir).unwrap(), options, &mut out, &mut wait).unwrap();
+    let lines: Vec<Value> = String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lsns(&lines), [7, 8, 9, 10]);
+    assert_eq!(lines[3]["key"], "first of the next");
 }
 
 #[test]

@@ -170,11 +170,16 @@ impl<'s> Turn<'s> {
         if matches!(outcome, Outcome::Fetch(_)) {
             return outcome;
         }
-        let took = self.clock.lap();
+        let took = self.clock.lap() + self.asleep();
         self.counters.executed(id, 1, took.as_nanos() as u64);
         session.last_command = spec.name;
         hooks::executed(self.server, session, spec, args, took);
         self.conclude()
+    }
+
+    /// How long the command asked to have its reply held back: to its client, and to those who watch, it takes that long.
+    fn asleep(&self) -> Duration {
+        self.effects.iter().map(|effect| if let Effect::Sleep(time) = effect { *time } else { Duration::ZERO }).sum()
     }
 
     /// Locks, runs, commits: one command that stands by itself.

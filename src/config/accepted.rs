@@ -1,6 +1,6 @@
 //! The directives of Redis 7.0 that mean nothing here: accepted, checked, shown by CONFIG GET, so that an existing redis.conf starts.
 
-use super::special::{renaming, save_points};
+use super::special::{frequency, oom_scores, renaming, save_points};
 use super::{Directive, Kind};
 
 const ACL: &str = "no ACL: requirepass is the only password";
@@ -69,7 +69,7 @@ pub const ACCEPTED: &[Directive] = &[
     row("crash-log-enabled", Kind::Bool, "yes", "a panic aborts with its message"),
     row("crash-memcheck-enabled", Kind::Bool, "yes", "a panic aborts with its message"),
     row("oom-score-adj", Kind::Enum(&["no", "yes", "relative", "absolute"]), "no", SERVICE),
-    row("oom-score-adj-values", Kind::Words, "0 200 800", SERVICE),
+    row("oom-score-adj-values", Kind::Special(oom_scores), "0 200 800", SERVICE),
     row("disable-thp", Kind::Bool, "yes", "mappings do not use huge pages").fixed(),
     row("server_cpulist", Kind::Text, "", SERVICE).fixed(),
     row("bio_cpulist", Kind::Text, "", SERVICE).fixed(),
@@ -77,12 +77,14 @@ pub const ACCEPTED: &[Directive] = &[
     row("bgsave_cpulist", Kind::Text, "", SERVICE).fixed(),
     row("ignore-warnings", Kind::Text, "", "no such warnings"),
     row("shutdown-timeout", Kind::SMALL, "10", REPLICATION),
-    row("hz", whole(0, i32::MAX as i64), "10", ITSELF),
+    row("hz", Kind::Special(frequency), "10", ITSELF),
     row("dynamic-hz", Kind::Bool, "yes", ITSELF),
     row("jemalloc-bg-thread", Kind::Bool, "yes", "another allocator"),
     row("enable-protected-configs", Kind::Enum(&["no", "yes", "local"]), "no", "no protected settings").fixed(),
     row("enable-module-command", Kind::Enum(&["no", "yes", "local"]), "no", MODULES).fixed(),
     row("activerehashing", Kind::Bool, "yes", "the index grows in small steps"),
+    row("locale-collate", Kind::Text, "", "no command compares text by language"),
+    row("gopher-enabled", Kind::Bool, "no", "no such protocol"),
     // Files of Redis.
     row("save", Kind::Special(save_points), "", RDB),
     row("stop-writes-on-bgsave-error", Kind::Bool, "yes", RDB),
@@ -127,6 +129,7 @@ pub const ACCEPTED: &[Directive] = &[
     row("replica-announce-port", Kind::PORT, "0", REPLICATION).alias("slave-announce-port"),
     row("replica-ignore-maxmemory", Kind::Bool, "yes", REPLICATION).alias("slave-ignore-maxmemory"),
     row("replica-lazy-flush", Kind::Bool, "no", REPLICATION).alias("slave-lazy-flush"),
+    row("close-on-replica-write", Kind::Bool, "yes", REPLICATION),
     // Users and client-side caching.
     row("aclfile", Kind::Text, "", ACL).fixed(),
     row("acllog-max-len", Kind::COUNT, "128", ACL),
@@ -166,6 +169,8 @@ pub const ACCEPTED: &[Directive] = &[
     row("hll-sparse-max-bytes", Kind::BYTES, "3000", ENCODING),
     row("stream-node-max-bytes", Kind::BYTES, "4096", ENCODING),
     row("stream-node-max-entries", Kind::COUNT, "100", ENCODING),
+    row("set-max-listpack-entries", Kind::COUNT, "128", ENCODING),
+    row("set-max-listpack-value", Kind::BYTES, "64", ENCODING),
     // Scripts and modules.
     row("busy-reply-threshold", Kind::COUNT, "5000", SCRIPTS).alias("lua-time-limit"),
     row("loadmodule", Kind::Words, "", MODULES).repeated(),
@@ -188,4 +193,5 @@ pub const ACCEPTED: &[Directive] = &[
     row("cluster-announce-tls-port", Kind::PORT, "0", CLUSTER),
     row("cluster-announce-bus-port", Kind::PORT, "0", CLUSTER),
     row("cluster-preferred-endpoint-type", Kind::Enum(&["ip", "hostname", "unknown-endpoint"]), "ip", CLUSTER),
+    row("cluster-announce-human-nodename", Kind::Text, "", CLUSTER),
 ];

@@ -71,6 +71,10 @@ impl Config {
 }
 
 fn set_one(values: &mut Values, number: usize, value: &str) -> Result<(), String> {
+    if directive(number).name == "maxclients" {
+        values.set(number, &[value])?;
+        return enough_files(values.bytes("maxclients"));
+    }
     if directive(number).kind.takes_words() {
         values.set(number, &value.split_ascii_whitespace().collect::<Vec<_>>())
     } else {
@@ -78,10 +82,65 @@ fn set_one(values: &mut Values, number: usize, value: &str) -> Result<(), String
     }
 }
 
+/// Whether so many clients can have files, some of which the server needs itself. At the start less is made of what cannot be had.
+fn enough_files(clients: u64) -> Result<(), String> {
+    const OWN_FILES: u64 = 32;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let most = limit.map_or(u64::MAX, |files| files.saturating_sub(OWN_FILES));
+    if clients <= most {
+        return Ok(());
+    }
+    Err(format!("The operating system is not able to handle the specified number of clients, try with {most}"))
+}
+
 /// The data directory is shown absolute, as Redis does.
 fn shown(name: &str, value: &str) -> String {
     match name {
         "dir" => std::path::absolute(value).map_or_else(|_| value.to_owned(), |p| p.display().to_string()),
         _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+mod tests {
+    use super::*;
+
+    fn refusal(pairs: &[(&str, &str)]) -> String {
+        Config::default().set(pairs).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn all_of_a_set_is_taken_or_nothing() {
+        let config = Config::default();
+        assert!(config.set(&[("timeout", "7"), ("loglevel", "chatty")]).is_err());
+        assert_eq!(config.hot().timeout(), 0);
+        assert_eq!(config.set(&[("TIMEOUT", "7"), ("loglevel", "Debug")]).unwrap(), ["timeout", "loglevel"]);
+        assert_eq!((config.hot().timeout(), config.text("loglevel").as_str()), (7, "debug"));
+    }
+
+    #[test]
+    fn refusals_are_worded_as_in_redis() {
+        let failed = |name: &str, reason: &str| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}");
+        assert_eq!(refusal(&[("foo", "1")]), "ERR Unknown option or number of arguments for CONFIG SET - 'foo'");
+        assert_eq!(refusal(&[("user", "default on")]), "ERR Unknown option or number of arguments for CONFIG SET - 'user'");
+        assert_eq!(refusal(&[("dir", "/")]), failed("dir", "can't set immutable config"));
+        assert_eq!(refusal(&[("maxmemory", "1k"), ("maxmemory", "2k")]), failed("maxmemory", "duplicate parameter"));
+        assert_eq!(refusal(&[("slave-priority", "1"), ("replica-priority", "2")]), failed("replica-priority", "duplicate parameter"));
+        assert_eq!(refusal(&[("maxclients", "0")]), failed("maxclients", "argument must be between 1 and 4294967295 inclusive"));
+        assert!(refusal(&[("maxclients", "4294967295")]).contains("operating system"));
+    }
+
+    #[test]
+    fn patterns_find_names_and_former_names() {
+        let config = Config::default();
+        config.set(&[("slave-priority", "7")]).unwrap();
+        let names =
+            |pattern: &[u8]| config.matching(&[pattern]).into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        assert_eq!(names(b"*-PRIORITY"), ["replica-priority=7", "slave-priority=7"]);
+        assert_eq!(names(b"slave-priority"), ["slave-priority=7"]);
+        assert!(names(b"nothing").is_empty());
+        assert!(names(b"include").is_empty() && names(b"rename-command").is_empty());
+        assert_eq!(config.matching(&[b"timeout", b"time*", b"TIMEOUT"]).len(), 1);
     }
 }

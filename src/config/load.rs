@@ -242,3 +242,6 @@ fn help() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,20 @@ pub fn save_points(_: &str, words: &[&str]) -> Result<String, String> {
 pub fn renaming(_: &str, words: &[&str]) -> Result<String, String> {
     if words.len() == 2 { Ok(words.join(" ")) } else { Err("Bad directive or wrong number of arguments".to_owned()) }
 }
+
+/// `hz`: a whole number, brought within Redis's bounds.
+pub fn frequency(_: &str, words: &[&str]) -> Result<String, String> {
+    const HIGHEST: i64 = 500;
+    let given = super::Kind::SMALL.canonical("", words)?;
+    Ok(given.parse::<i64>().unwrap_or(1).clamp(1, HIGHEST).to_string())
+}
+
+/// `oom-score-adj-values`: three numbers, for a primary, a replica and a child.
+pub fn oom_scores(_: &str, words: &[&str]) -> Result<String, String> {
+    let sound = |word: &&str| word.parse::<i32>().is_ok_and(|n| (-2000..=2000).contains(&n));
+    match words {
+        [_, _, _] if words.iter().all(sound) => Ok(words.join(" ")),
+        [_, _, _] => Err("Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_owned()),
+        _ => Err("wrong number of arguments".to_owned()),
+    }
+}

@@ -15,8 +15,11 @@ struct Place {
 
 pub(super) fn write(command: Command, reply: &mut Reply) {
     let row = command.row;
-    let (first, last, step) = match row.map(|row| row.keys) {
-        Some(Keys::Range { first, last, step }) => (first, last, step),
+    let (first, last, step) = match (command.name, row.map(|row| row.keys)) {
+        // Shard channels are told of like keys; no stripe is locked for them.
+        ("ssubscribe" | "sunsubscribe", _) => (1, -1, 1),
+        ("spublish", _) => (1, 1, 1),
+        (_, Some(Keys::Range { first, last, step })) => (first, last, step),
         _ => (0, 0, 0),
     };
     reply.array(10);

@@ -34,7 +34,7 @@ pub const SPECS: &[Spec] = &[
     },
     Spec {
         name: "command|getkeys",
-        arity: -3,
+        arity: -4,
         complexity: "O(N), N arguments",
         summary: "Returns the keys of a command given with its arguments.",
         handler: keys::getkeys,
@@ -42,7 +42,7 @@ pub const SPECS: &[Spec] = &[
     },
     Spec {
         name: "command|getkeysandflags",
-        arity: -3,
+        arity: -4,
         since: "7.0.0",
         complexity: "O(N), N arguments",
         summary: "Returns the keys of a command given with its arguments, and what it does to each.",
@@ -145,7 +145,7 @@ fn info(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     for name in names {
         match Command::named(&lower(name)) {
             Some(command) => entry::write(command, call.reply),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(())

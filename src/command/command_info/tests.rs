@@ -7,7 +7,7 @@ fn an_entry_has_the_ten_elements_of_redis() {
                     *4|$4|type|$5|index|$4|spec|*2|$5|index|:1|$9|find_keys|*4|$4|type|$5|range|$4|spec|*6|$7|lastkey|:0|$7|keystep|:1|\
                     $5|limit|:0|*0|";
     assert_eq!(client.run("COMMAND INFO GeT"), expected);
-    assert_eq!(client.run("COMMAND INFO nope"), "*1|*-1|");
+    assert_eq!(client.run("COMMAND INFO nope"), "*1|$-1|");
 }
 
 #[test]
@@ -16,8 +16,8 @@ fn keys_are_found_and_their_use_told() {
     assert_eq!(client.run("COMMAND GETKEYS mset a 1 b 2"), "*2|$1|a|$1|b|");
     assert_eq!(client.run("COMMAND GETKEYSANDFLAGS set a 1"), "*1|*2|$1|a|*2|+OW|+update|");
     assert_eq!(client.run("COMMAND GETKEYSANDFLAGS rename a b"), "*2|*2|$1|a|*3|+RW|+access|+delete|*2|$1|b|*2|+OW|+update|");
-    assert_eq!(client.run("COMMAND GETKEYS time"), "-ERR The command has no key arguments|");
-    assert_eq!(client.run("COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command|");
+    assert_eq!(client.run("COMMAND GETKEYS time x"), "-ERR The command has no key arguments|");
+    assert_eq!(client.run("COMMAND GETKEYS get a b"), "-ERR Invalid number of arguments specified for command|");
     assert_eq!(client.run("COMMAND GETKEYS nope a"), "-ERR Invalid command specified|");
 }
 

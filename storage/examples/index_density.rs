@@ -14,6 +14,8 @@ use esker_storage::types::{KeyHash, Location, Slot};
 
 /// Counts at which the table is printed.
 const COUNTS: u64 = 40;
+/// Bytes a key that the index may take at every count; more is a failure.
+const BOUND: f64 = 24.0;
 /// Keys read and changed at each count.
 const SAMPLE: u64 = 200_000;
 
@@ -23,6 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name}\n      keys  used B/key  file B/key  add ns  get ns  set ns  longest add µs");
         let (used, file) = fill(slots, millions * 1_000_000)?;
         println!("most: used {used:.2}, file {file:.2} bytes a key\n");
+        if file > BOUND {
+            return Err(format!("{name}: {file:.2} bytes a key, more than {BOUND}").into());
+        }
     }
     load(millions * 1_000_000)
 }

@@ -4,7 +4,7 @@ use esker_storage::shard::Key;
 
 use super::bitfield_integer::{IntegerType, Overflow};
 use super::bitmap::parse_offset;
-use super::string_range::is_byte_offset;
+use super::string_range::longest;
 use super::{Call, CommandError, Flags, Group, Keys, Spec, events, parse_integer};
 
 /// A row that the others of the family differ from.
@@ -61,7 +61,7 @@ impl Operation {
 }
 
 fn bitfield(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    let operations = parse(&call.args[2..])?;
+    let operations = parse(&call.args[2..], longest(call))?;
     let key = call.key(1);
     if !operations.iter().any(Operation::writes) {
         return read_all(call, &key, &operations);
@@ -79,7 +79,7 @@ fn bitfield(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn bitfield_ro(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    let operations = parse(&call.args[2..])?;
+    let operations = parse(&call.args[2..], longest(call))?;
     if operations.iter().any(Operation::writes) {
         return Err(CommandError::Text("ERR BITFIELD_RO only supports the GET subcommand"));
     }
@@ -102,7 +102,7 @@ fn read_all(call: &mut Call<'_, '_>, key: &Key<'_>, operations: &[Operation]) ->
 fn grow(call: &mut Call<'_, '_>, key: &Key<'_>, operations: &[Operation]) -> Result<bool, CommandError> {
     let db = call.session.db;
     let last = operations.iter().filter(|o| o.writes()).map(Operation::last_byte).max().unwrap_or(0);
-    if !is_byte_offset(last) {
+    if last >= longest(call) {
         return Err(CommandError::BitOffset);
     }
     let old = call.txn.metadata(db, key)?;
@@ -154,7 +154,7 @@ fn execute(call: &mut Call<'_, '_>, key: &Key<'_>, operation: &Operation, grown:
     Ok(grown || new != old)
 }
 
-fn parse(args: &[&[u8]]) -> Result<Vec<Operation>, CommandError> {
+fn parse(args: &[&[u8]], longest: u64) -> Result<Vec<Operation>, CommandError> {
     let mut operations = Vec::with_capacity(args.len() / 3);
     let mut overflow = Overflow::Wrap;
     let mut rest = args;
@@ -166,7 +166,7 @@ fn parse(args: &[&[u8]]) -> Result<Vec<Operation>, CommandError> {
                 tail
             }
             [name, integer, offset, tail @ ..] if name.eq_ignore_ascii_case(b"get") => {
-                operations.push(parse_operation(Action::Get, integer, offset, overflow)?);
+                operations.push(parse_operation(Action::Get, integer, offset, overflow, longest)?);
                 tail
             }
             [name, integer, offset, value, tail @ ..] => {
@@ -178,7 +178,7 @@ fn parse(args: &[&[u8]]) -> Result<Vec<Operation>, CommandError> {
                     return Err(CommandError::Syntax);
                 };
                 // Checked in this order: type and offset first, then the value.
-                let mut operation = parse_operation(Action::Get, integer, offset, overflow)?;
+                let mut operation = parse_operation(Action::Get, integer, offset, overflow, longest)?;
                 operation.action = make(parse_integer(value).ok_or(CommandError::NotInteger)?);
                 operations.push(operation);
                 tail
@@ -188,17 +188,11 @@ fn parse(args: &[&[u8]]) -> Result<Vec<Operation>, CommandError> {
     }
 }
 
-fn parse_operation(action: Action, integer: &[u8], offset: &[u8], overflow: Overflow) -> Result<Operation, CommandError> {
+fn parse_operation(action: Action, integer: &[u8], offset: &[u8], overflow: Overflow, longest: u64) -> Result<Operation, CommandError> {
     const NOT_A_TYPE: CommandError =
         CommandError::Text("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
     let integer = IntegerType::parse(integer).ok_or(NOT_A_TYPE)?;
-    let offset = match offset.strip_prefix(b"#") {
-        // Counted in integers of this width.
-        Some(index) => {
-            let bits = parse_integer(index).and_then(|n| n.checked_mul(i64::from(integer.bits())));
-            parse_offset(itoa::Buffer::new().format(bits.ok_or(CommandError::BitOffset)?).as_bytes())?
-        }
-        None => parse_offset(offset)?,
-    };
-    Ok(Operation { action, integer, offset, overflow })
+    // With a # it is counted in integers of this width.
+    let (offset, scale) = offset.strip_prefix(b"#").map_or((offset, 1), |index| (index, integer.bits()));
+    Ok(Operation { action, integer, offset: parse_offset(offset, scale, longest)?, overflow })
 }

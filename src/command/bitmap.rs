@@ -1,6 +1,6 @@
 //! Strings as bitmaps: SETBIT, GETBIT, BITOP. Bit 0 is the highest bit of the first byte.
 
-use super::string_range::is_byte_offset;
+use super::string_range::longest;
 use super::{Call, CommandError, Flags, Group, Keys, Spec, events, parse_integer};
 
 const ONE_KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
@@ -42,10 +42,10 @@ pub const SPECS: &[Spec] = &[
     },
 ];
 
-/// A bit offset argument.
-pub(super) fn parse_offset(text: &[u8]) -> Result<u64, CommandError> {
-    let offset = parse_integer(text).and_then(|n| u64::try_from(n).ok());
-    offset.filter(|n| is_byte_offset(n / 8)).ok_or(CommandError::BitOffset)
+/// A bit offset argument, or such a number times `scale`, in strings of up to `longest` bytes.
+pub(super) fn parse_offset(text: &[u8], scale: u32, longest: u64) -> Result<u64, CommandError> {
+    let offset = parse_integer(text).and_then(|n| u64::try_from(n).ok()?.checked_mul(u64::from(scale)));
+    offset.filter(|n| n / 8 < longest).ok_or(CommandError::BitOffset)
 }
 
 /// The mask of a bit in its byte.
@@ -55,7 +55,7 @@ fn mask(offset: u64) -> u8 {
 
 fn getbit(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let key = call.key(1);
-    let offset = parse_offset(call.arg(2))?;
+    let offset = parse_offset(call.arg(2), 1, longest(call))?;
     let byte = call.txn.get_range(call.session.db, &key, offset / 8, 1)?.map(|bytes| bytes.first().copied().unwrap_or(0));
     call.looked_up(key.bytes(), byte.is_some());
     call.reply.integer(i64::from(byte.unwrap_or(0) & mask(offset) != 0));
@@ -65,7 +65,7 @@ fn getbit(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 fn setbit(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     const NOT_A_BIT: CommandError = CommandError::Text("ERR bit is not an integer or out of range");
     let (key, db) = (call.key(1), call.session.db);
-    let offset = parse_offset(call.arg(2))?;
+    let offset = parse_offset(call.arg(2), 1, longest(call))?;
     let on = match parse_integer(call.arg(3)) {
         Some(0) => false,
         Some(1) => true,
@@ -185,9 +185,11 @@ mod tests {
 
     #[test]
     fn offsets_end_with_the_longest_string() {
-        assert_eq!(parse_offset(b"4294967295").ok(), Some(u64::from(u32::MAX)));
-        for text in [&b"4294967296"[..], b"-1", b"x", b"01", b""] {
-            assert!(parse_offset(text).is_err());
+        const LONGEST: u64 = 512 << 20;
+        assert_eq!(parse_offset(b"4294967295", 1, LONGEST).ok(), Some(u64::from(u32::MAX)));
+        assert_eq!(parse_offset(b"3", 63, LONGEST).ok(), Some(189));
+        for text in [&b"4294967296"[..], b"-1", b"x", b"01", b"", b"9223372036854775807"] {
+            assert!(parse_offset(text, 8, LONGEST).is_err());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! LCS: the longest common subsequence of two strings.
 
+use super::string_range::longest;
 use super::{Call, CommandError, Flags, Group, Keys, Spec};
 use crate::protocol::Reply;
 
@@ -56,15 +57,25 @@ fn lcs(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let (a, b) = (call.txn.get(db, &key_a)?, call.txn.get(db, &key_b)?);
     let a = a.as_ref().map_or(&b""[..], |o| &o.data);
     let b = b.as_ref().map_or(&b""[..], |o| &o.data);
+    check_size(a, b, longest(call))?;
     if options.len {
         call.reply.integer(i64::from(length(a, b)));
         return Ok(());
     }
-    let directions = Directions::compute(a, b)?;
+    let directions = Directions::compute(a, b);
     if options.idx {
         reply_with_matches(call.reply, &directions, &directions.matches(a, b), options);
     } else {
         call.reply.bulk(&directions.subsequence(a, b));
+    }
+    Ok(())
+}
+
+/// Refuses what Redis refuses: a table of lengths of 4 bytes that takes more than the longest string. Ours takes a 32nd part of that.
+fn check_size(a: &[u8], b: &[u8], longest: u64) -> Result<(), CommandError> {
+    let cells = (a.len() as u64 + 1).checked_mul(b.len() as u64 + 1);
+    if cells.is_none_or(|cells| cells > longest / 4) {
+        return Err(CommandError::Text("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"));
     }
     Ok(())
 }
@@ -139,15 +150,11 @@ fn length(a: &[u8], b: &[u8]) -> u32 {
 }
 
 impl Directions {
-    fn compute(a: &[u8], b: &[u8]) -> Result<Self, CommandError> {
-        const NO_MEMORY: CommandError = CommandError::Text("ERR Insufficient memory, failed allocating transient memory for LCS");
-        let words = a.len().checked_mul(b.len()).ok_or(NO_MEMORY)?.div_ceil(64);
-        let mut bits = Vec::new();
-        bits.try_reserve_exact(words).map_err(|_| NO_MEMORY)?;
-        bits.resize(words, 0);
+    fn compute(a: &[u8], b: &[u8]) -> Self {
+        let mut bits = vec![0; (a.len() * b.len()).div_ceil(64)];
         let columns = b.len();
         let len = fill_rows(a, b, |i, j| bits[(i * columns + j) / 64] |= 1 << ((i * columns + j) % 64));
-        Ok(Self { bits, columns, len })
+        Self { bits, columns, len }
     }
 
     /// Visits the positions of the subsequence's bytes in both strings, from the last to the first.
@@ -183,22 +190,27 @@ impl Directions {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     #[test]
     fn the_subsequence_and_its_runs_are_found() {
         let (a, b) = (&b"ohmytext"[..], &b"mynewtext"[..]);
-        let directions = Directions::compute(a, b).unwrap();
+        let directions = Directions::compute(a, b);
         assert_eq!(directions.subsequence(a, b), b"mytext");
         assert_eq!(directions.matches(a, b), [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]);
         assert_eq!((directions.len, length(a, b)), (6, 6));
     }
 
     #[test]
+    fn tables_that_redis_would_not_make_are_refused() {
+        assert!(check_size(&[0; 9], &[0; 9], 400).is_ok());
+        assert!(check_size(&[0; 9], &[0; 10], 400).is_err());
+    }
+
+    #[test]
     fn an_empty_string_has_nothing_in_common() {
-        let directions = Directions::compute(b"", b"abc").unwrap();
+        let directions = Directions::compute(b"", b"abc");
         assert!(directions.subsequence(b"", b"abc").is_empty() && directions.matches(b"", b"abc").is_empty());
     }
 }

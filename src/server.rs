@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::command::{Counters, Gates};
 use crate::config::{Config, FsyncMode};
 use crate::net::{Clients, Durability};
-use crate::observe::{Latency, Monitors, SlowLog, Stats, StorageFigures};
+use crate::observe::{self, Latency, Monitors, SlowLog, Stats, StorageFigures};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
 
@@ -85,6 +85,7 @@ impl Server {
         // Plain GETs and SETs are timed a batch. Whoever asks for anything below that has each of them timed.
         const BATCH_MICROS: i64 = 1000;
         let hot = self.config.hot();
+        observe::logging::set_level(hot.log_level());
         let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);

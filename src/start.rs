@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Loaded};
 use crate::net::{BindError, Listeners, Workers};
+use crate::observe::{self, PidFile, logging};
 use crate::server::Server;
 
 /// Why the server did not start. One line for standard error.
@@ -39,6 +40,10 @@ pub enum StartError {
 pub fn run(loaded: Loaded) -> Result<(), StartError> {
     abort_on_panic();
     let config = Config::new(loaded.values, loaded.file);
+    logging::init(config.hot().log_level(), config.logfile().as_deref())?;
+    for note in loaded.notes.iter().chain(&config.fit_open_files()) {
+        tracing::info!("{note}");
+    }
     let started = Instant::now();
     // The address first: a second server on the same port must not touch the data.
     let listeners = Listeners::bind(&config.bind(), config.port(), config.integer("tcp-backlog") as i32)?;
@@ -47,6 +52,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let shard = Shard::temporary();
     let server = Arc::new(Server::with_config(shard, config.io_threads(), config));
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let _pid_file = PidFile::create(server.config.pidfile());
     let mut workers = Workers::start(&server, server.config.io_threads())?;
     runtime.block_on(async {
         let stop = StopSignals::new()?;
@@ -55,6 +61,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
             () = listeners.accept(Arc::clone(&server), &workers) => {}
             _now = server.shutdown.requested() => {}
             _now = stop.received() => {}
+            () = observe::watch(&server) => {}
         }
         io::Result::Ok(())
     })?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::directive::{directive, directives, number_of};
-use super::{Config, Values};
+use super::{Config, Values, open_files};
 
 /// Why CONFIG SET was refused; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,24 +73,13 @@ impl Config {
 fn set_one(values: &mut Values, number: usize, value: &str) -> Result<(), String> {
     if directive(number).name == "maxclients" {
         values.set(number, &[value])?;
-        return enough_files(values.bytes("maxclients"));
+        return open_files::enough_for(values.bytes("maxclients"));
     }
     if directive(number).kind.takes_words() {
         values.set(number, &value.split_ascii_whitespace().collect::<Vec<_>>())
     } else {
         values.set(number, &[value])
     }
-}
-
-/// Whether so many clients can have files, some of which the server needs itself. At the start less is made of what cannot be had.
-fn enough_files(clients: u64) -> Result<(), String> {
-    const OWN_FILES: u64 = 32;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    let most = limit.map_or(u64::MAX, |files| files.saturating_sub(OWN_FILES));
-    if clients <= most {
-        return Ok(());
-    }
-    Err(format!("The operating system is not able to handle the specified number of clients, try with {most}"))
 }
 
 /// The data directory is shown absolute, as Redis does.

@@ -6,6 +6,7 @@ mod directive;
 mod hot;
 mod kind;
 mod load;
+mod open_files;
 mod output_limit;
 mod rewrite;
 mod special;

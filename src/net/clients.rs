@@ -28,8 +28,6 @@ pub struct Clients {
     list: RwLock<BTreeMap<u64, Arc<Client>>>,
     count: AtomicUsize,
     last_id: AtomicU64,
-    accepted: AtomicU64,
-    rejected: AtomicU64,
     pause: AtomicU8,
     pause_until: AtomicI64,
     resumed: Notify,
@@ -43,7 +41,6 @@ impl Clients {
 
     /// Adds a client.
     pub fn add(&self, client: Arc<Client>) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
         if self.list.write().insert(client.id, client).is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -60,18 +57,6 @@ impl Clients {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
-    }
-
-    /// Counts a connection that was turned away.
-    pub fn count_rejected(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Connections so far: all, and those turned away (INFO `total_connections_received`, `rejected_connections`).
-    #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
     }
 
     /// The client of an id.

@@ -150,6 +150,7 @@ impl Connection {
         let read = poll_read(&mut self.stream, cx, &mut buffer);
         let turn = read.map_ok(|count| {
             (count > 0).then(|| {
+                self.server.stats.worker(self.worker).read(count);
                 let (used, end) = self.run_input(&buffer);
                 self.input.extend_from_slice(&buffer[used..]);
                 end
@@ -168,10 +169,13 @@ impl Connection {
         // A length that a client has only announced gets no memory: what has come is doubled at most.
         let missing = self.needed.saturating_sub(self.input.len());
         self.input.reserve(missing.min(self.input.len()).max(LEAST_READ));
-        if ready!(poll_read(&mut self.stream, cx, &mut self.input))? == 0 {
+        let count = ready!(poll_read(&mut self.stream, cx, &mut self.input))?;
+        if count == 0 {
             return Poll::Ready(Ok(None));
         }
+        self.server.stats.worker(self.worker).read(count);
         if self.input.len() > self.server.config.hot().query_limit() {
+            self.server.stats.count_query_limited();
             tracing::warn!(client = self.session.id, "closed: unfinished requests exceed client-query-buffer-limit");
             return Poll::Ready(Ok(None));
         }
@@ -208,7 +212,10 @@ impl Connection {
     fn send(&mut self) -> io::Result<()> {
         if self.unsent() > 0 {
             match self.stream.try_write(&self.reply.bytes()[self.sent..]) {
-                Ok(count) => self.sent += count,
+                Ok(count) => {
+                    self.sent += count;
+                    self.server.stats.worker(self.worker).wrote(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -141,12 +141,12 @@ async fn accept_from(listener: TcpListener, server: &Arc<Server>, workers: &Work
 /// Gives the connection to a worker, or turns it away.
 fn admit(mut stream: TcpStream, peer: SocketAddr, server: &Arc<Server>, workers: &Workers) {
     if server.clients.count() >= server.config.hot().max_clients() as usize {
-        server.clients.count_rejected();
+        server.stats.count_rejected();
         let _ = stream.write(TOO_MANY.as_bytes());
         return;
     }
     if server.is_protected() && !peer.ip().to_canonical().is_loopback() {
-        server.clients.count_rejected();
+        server.stats.count_rejected();
         let _ = stream.write(PROTECTED.as_bytes());
         return;
     }
@@ -165,6 +165,7 @@ fn admit(mut stream: TcpStream, peer: SocketAddr, server: &Arc<Server>, workers:
         now(),
     ));
     let session = Session::new(Arc::clone(&client), !server.config.hot().has_password());
+    server.stats.count_connection();
     server.clients.add(client);
     workers.serve(server, stream, session);
 }

@@ -1,0 +1,166 @@
+//! What the black-box tests share: the real program on a port and a directory of its own, and connections that show raw replies.
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    port: u16,
+    options: Vec<String>,
+    dir: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a server on default options.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with these words on its command line.
+    pub fn with(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let (child, port) = spawn(dir.path(), &options);
+        Self { child, port, options, dir }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Ends it as kill -9 does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after [`Server::kill`], on the same directory.
+    pub fn restart(&mut self) {
+        (self.child, self.port) = spawn(self.dir.path(), &self.options);
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Connection {
+        Connection::to(self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the program on a free port. Another process may take the port in between: then another one is tried.
+fn spawn(dir: &Path, options: &[String]) -> (Child, u16) {
+    for _ in 0..5 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_esker"))
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(dir)
+            .args(options)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return (child, port);
+            }
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    panic!("the server does not start");
+}
+
+/// A connection that shows replies as they are on the wire, with `|` for each line break.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Connects to a port of this machine.
+    pub fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Sends a request of these arguments.
+    pub fn send(&mut self, args: &[&[u8]]) {
+        let mut request = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            request.extend_from_slice(arg);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.send_raw(&request);
+    }
+
+    /// Sends a request given as words and returns its reply.
+    pub fn ask(&mut self, line: &str) -> String {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        self.send(&args);
+        self.reply()
+    }
+
+    /// The next reply or push.
+    pub fn reply(&mut self) -> String {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).replace("\r\n", "|")
+    }
+
+    /// Whether the server has closed the connection; whatever still comes is dropped.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).is_ok() || !matches!(self.stream.get_ref().take_error(), Ok(None))
+    }
+
+    fn read_into(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        let start = out.len();
+        if self.stream.read_until(b'\n', out)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let number = || String::from_utf8_lossy(&out[start + 1..]).trim().parse::<i64>().unwrap_or(-1);
+        match out[start] {
+            b'$' | b'=' if number() >= 0 => {
+                let end = out.len() + number() as usize + 2;
+                let body = out.len();
+                out.resize(end, 0);
+                self.stream.read_exact(&mut out[body..])?;
+            }
+            b'*' | b'~' | b'>' => (0..number().max(0)).try_for_each(|_| self.read_into(out))?,
+            b'%' => (0..number().max(0) * 2).try_for_each(|_| self.read_into(out))?,
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -279,8 +279,15 @@ impl<'d> Check<'d> {
         }
         if !missing.is_empty() {
             // A running server may have replaced the values meanwhile: what the log says now counts.
-            let now = Liveness::replay(self.directory, &self.directory.listing()?)?.values();
-            missing.retain(|id, _| now.contains_key(id));
+            match self.directory.listing().and_then(|listing| Liveness::replay(self.directory, &listing)) {
+                Ok(now) => {
+                    let values = now.values();
+                    missing.retain(|id, _| values.contains_key(id));
+                }
+                // Damage in the log has been found and reported above.
+                Err(LogError::Storage(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         for (id, _) in missing {
             let path = self.directory.path(&FileName::Value(id).to_string());

@@ -6,6 +6,7 @@
 pub mod command;
 pub mod config;
 pub mod net;
+pub mod node;
 pub mod observe;
 pub mod protocol;
 pub mod pubsub;

@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::command::{Counters, Gates};
 use crate::config::{Config, FsyncMode};
 use crate::net::{Clients, Durability};
+use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats, StorageFigures};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
@@ -45,6 +46,8 @@ pub struct Server {
     pub monitors: Monitors,
     /// Names this run of the process: 40 hexadecimal digits.
     pub run_id: String,
+    /// What the node remembers of itself; known soon after the start.
+    pub node: OnceLock<Summary>,
     /// Whether expired keys are removed before someone asks for them (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
 }
@@ -74,6 +77,7 @@ impl Server {
             latency: Latency::default(),
             monitors: Monitors::default(),
             run_id: random_id(),
+            node: OnceLock::new(),
             active_expire: AtomicBool::new(true),
         };
         server.config_changed();

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Loaded};
 use crate::net::{BindError, Listeners, Workers};
+use crate::node;
 use crate::observe::{self, PidFile, logging};
 use crate::server::Server;
 
@@ -54,6 +55,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let _pid_file = PidFile::create(server.config.pidfile());
     let mut workers = Workers::start(&server, server.config.io_threads())?;
+    let remembering = node::remember(&server, &dir)?;
     runtime.block_on(async {
         let stop = StopSignals::new()?;
         announce(&listeners, &dir, started);
@@ -67,6 +69,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     })?;
     tracing::info!("stopping");
     workers.stop();
+    let _ = remembering.join();
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What the storage tells INFO: plain numbers, copied out when asked.
 
+use esker_storage::types::NodeId;
+
 /// How the data came back at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryFigures {
@@ -72,6 +74,8 @@ pub struct CheckpointFigures {
 /// Everything that the storage tells INFO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StorageFigures {
+    /// The node that the data belongs to.
+    pub node: NodeId,
     /// The start.
     pub recovery: RecoveryFigures,
     /// The log.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::command::Gates;
 use crate::config::quoted;
 use crate::net::Client;
 
@@ -25,6 +26,13 @@ impl Monitors {
         let mut clients = self.0.write();
         clients.retain(|c| c.id != id);
         clients.is_empty()
+    }
+
+    /// Removes a client, and closes the gate behind the last one.
+    pub fn leave(&self, id: u64, gates: &Gates) {
+        if gates.has(Gates::MONITORS) && self.remove(id) {
+            gates.set(Gates::MONITORS, false);
+        }
     }
 
     /// Whether there are none.

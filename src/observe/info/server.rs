@@ -28,6 +28,8 @@ pub(super) fn server(source: &Source<'_>, out: &mut Lines) {
     out.put("process_id", std::process::id());
     out.put("process_supervised", "no");
     out.put("run_id", &server.run_id);
+    out.put("node_id", format_args!("{:016x}", server.storage_figures().node.0));
+    out.put("node_starts", server.node.get().map_or(0, |node| node.starts));
     out.put("tcp_port", config.port());
     out.put("server_time_usec", now.as_micros());
     let uptime = server.started.elapsed().as_secs();

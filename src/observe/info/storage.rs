@@ -12,6 +12,8 @@ pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     as_append_only_file(&figures.log, out);
     out.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     recovery(&figures.recovery, out);
+    let before = source.server.node.get().and_then(|node| node.recovery.as_ref());
+    out.put("recovery_kind_before", before.map_or("", |recovery| recovery.kind));
     log(&figures.log, out);
     checkpoint(&figures.checkpoint, out);
 }

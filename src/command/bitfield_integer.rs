@@ -90,6 +90,11 @@ impl IntegerType {
     /// What SET stores. To an unsigned type a negative value is a huge one, as in Redis.
     pub(super) fn store(self, value: i64, overflow: Overflow) -> Option<i64> {
         let value = if self.signed { i128::from(value) } else { i128::from(value as u64) };
+        // Redis takes the distance to the greatest value in 64 bits: what lies too far below saturates at the wrong end. Clients see that.
+        let distance_wraps = self.range().1 - value > i128::from(i64::MAX);
+        if self.signed && self.bits < 64 && overflow == Overflow::Saturate && distance_wraps {
+            return Some(self.range().1 as i64);
+        }
         self.fit(value, overflow)
     }
 
@@ -149,5 +154,8 @@ mod tests {
         assert_eq!(of("u8").store(-1, Overflow::Saturate), Some(255));
         assert_eq!(of("u8").store(-2, Overflow::Wrap), Some(254));
         assert_eq!(of("i8").store(200, Overflow::Fail), None);
+        assert_eq!(of("i8").store(-i64::MAX, Overflow::Saturate), Some(127), "as in Redis");
+        assert_eq!(of("i8").store(-i64::MAX + 127, Overflow::Saturate), Some(-128));
+        assert_eq!(of("i64").store(i64::MIN, Overflow::Saturate), Some(i64::MIN));
     }
 }

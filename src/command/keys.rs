@@ -118,6 +118,11 @@ fn exists(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 pub(super) fn type_name(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::String => "string",
+        ValueType::List => "list",
+        ValueType::Set => "set",
+        ValueType::SortedSet => "zset",
+        ValueType::Hash => "hash",
+        ValueType::Stream => "stream",
     }
 }
 

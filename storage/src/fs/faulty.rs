@@ -55,7 +55,7 @@ impl FaultyDirectory {
     /// What is found after power was lost now. One seed, one outcome. This filesystem goes on unharmed, so that one moment can
     /// be lost in many ways.
     pub fn power_loss(&self, seed: u64) -> io::Result<Self> {
-        let disk = self.disk().successor();
+        let disk = self.disk().successor(true);
         let mut random = StdRng::seed_from_u64(seed);
         Ok(Self::over(self.root.node().after_power_loss(&disk, &mut random)?))
     }
@@ -63,7 +63,7 @@ impl FaultyDirectory {
     /// What is found after the process was killed now: a copy, page cache included. Threads that write meanwhile may show in
     /// part and out of order, so stop them first.
     pub fn kill(&self) -> io::Result<Self> {
-        Ok(Self::over(self.root.node().after_kill(&self.disk().successor())?))
+        Ok(Self::over(self.root.node().after_kill(&self.disk().successor(false))?))
     }
 
     /// Lets `successes` syncs, of files and directories, pass and the one after them fail.

@@ -48,6 +48,9 @@ pub type LockGuard = Box<dyn Any + Send + Sync>;
 
 /// A directory of files.
 pub trait Directory: Send + Sync {
+    /// Changes with every start of the machine: after it, nothing that was not synced can be relied on.
+    fn boot_id(&self) -> [u8; 16];
+
     /// Creates a file, open for reading and writing; one of that name loses its contents.
     fn create(&self, name: &str) -> io::Result<Box<dyn File>>;
 

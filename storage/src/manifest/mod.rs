@@ -236,6 +236,11 @@ impl Manifest {
 
     /// Replaces the manifest of a directory, durably.
     pub fn store(&self, directory: &dyn Directory) -> Result<()> {
+        self.store_watched(directory, || Ok(()))
+    }
+
+    /// Replaces the manifest of a directory, durably; `before_rename` runs when the new one is on the medium under its temporary name.
+    pub fn store_watched(&self, directory: &dyn Directory, before_rename: impl FnOnce() -> Result<()>) -> Result<()> {
         debug_assert_eq!(self.validate(), Ok(()));
         let path = directory.path(MANIFEST_TMP);
         let bytes = self.encode();
@@ -244,6 +249,7 @@ impl Manifest {
         file.allocate(0, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
         file.write_at(0, &bytes).map_err(StorageError::io("write", &path))?;
         file.sync_all().map_err(StorageError::io("sync", &path))?;
+        before_rename()?;
         directory.rename(MANIFEST_TMP, MANIFEST).map_err(StorageError::io("rename", &path))?;
         directory.sync().map_err(StorageError::io("sync the directory of", directory.path(MANIFEST)))
     }

@@ -1,24 +1,40 @@
-//! One shard: the engine behind which the log and the index stand, and the transactions that commands run in.
+//! One shard: log and index under one roof, and the transactions that commands run in.
 
+mod background;
+mod batch;
+mod chain;
+mod commit;
+mod engine;
+mod fetch;
 mod key;
-mod memory_backend;
+mod locate;
+mod materialised;
+mod pending;
 mod plan;
+mod record;
+mod scan;
+mod transaction;
+mod values;
+mod warm;
+mod write;
 
+pub(crate) use background::note_replay_position;
+pub use batch::Batch;
+pub(crate) use batch::wall_clock;
+pub(crate) use commit::counter_change;
+pub use engine::Shard;
+pub use fetch::{FetchDone, FetchedRecord};
 pub use key::Key;
-pub use memory_backend::{Batch, Savepoint, Shard, StorageError, Transaction};
 pub use plan::LockPlan;
+pub use transaction::{Savepoint, Transaction};
+pub(crate) use values::Values;
+pub(crate) use write::counted_parts;
 
 use std::borrow::Cow;
 
+pub use crate::codec::op::ValueType;
+pub use crate::error::StorageError;
 use crate::types::{Lsn, UnixMillis};
-
-/// The type of a value, as the op's flags store it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ValueType {
-    /// A byte string.
-    String = 0,
-}
 
 /// A key's value as a transaction sees it; expired keys are never seen.
 #[derive(Debug)]
@@ -43,3 +59,6 @@ pub struct Metadata {
     /// The LSN of its newest record.
     pub lsn: Lsn,
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,10 +20,16 @@ pub(in crate::fs) struct Disk {
     /// Number of the sync that fails.
     failing_sync: AtomicU64,
     cold: AtomicBool,
+    /// The start of the machine that the files were last written in.
+    boot: [u8; 16],
 }
 
 impl Disk {
     pub(in crate::fs) fn new(tracked: bool) -> Arc<Self> {
+        Self::in_boot(tracked, rand::random())
+    }
+
+    fn in_boot(tracked: bool, boot: [u8; 16]) -> Arc<Self> {
         Arc::new(Self {
             tracked,
             capacity: AtomicU64::new(1 << 40),
@@ -32,15 +38,21 @@ impl Disk {
             syncs: AtomicU64::new(0),
             failing_sync: AtomicU64::new(NEVER),
             cold: AtomicBool::new(false),
+            boot,
         })
     }
 
-    /// An empty disk of the same capacity, whose inodes continue those of this one; without its planned faults.
-    pub(in crate::fs) fn successor(&self) -> Arc<Self> {
-        let next = Self::new(self.tracked);
+    /// An empty disk of the same capacity, whose inodes continue those of this one; without its planned faults. After a power
+    /// loss the machine has been started again.
+    pub(in crate::fs) fn successor(&self, restarted: bool) -> Arc<Self> {
+        let next = Self::in_boot(self.tracked, if restarted { rand::random() } else { self.boot });
         next.capacity.store(self.capacity.load(Ordering::SeqCst), Ordering::SeqCst);
         next.next_inode.store(self.next_inode.load(Ordering::SeqCst), Ordering::SeqCst);
         next
+    }
+
+    pub(super) fn boot(&self) -> [u8; 16] {
+        self.boot
     }
 
     /// Whether durable images are kept.

@@ -58,6 +58,10 @@ impl MemoryDirectory {
 }
 
 impl Directory for MemoryDirectory {
+    fn boot_id(&self) -> [u8; 16] {
+        self.node.disk().boot()
+    }
+
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         Ok(self.handle(name, self.node.create(name)?, false))
     }

@@ -1,0 +1,200 @@
+//! Taking a checkpoint while everything else goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::format::{self, Head, Section};
+use crate::error::{Result, StorageError};
+use crate::fs::File;
+use crate::index::{Index, TableMap, TableSlot};
+use crate::log::Log;
+use crate::manifest::Checkpoint;
+use crate::segment::names::FileName;
+use crate::shard::wall_clock;
+use crate::types::{DATABASES, Db, Lsn, STRIPES, Slot, UnixMillis};
+
+/// Bytes of cells copied under one lock.
+const PIECE: usize = 64 << 10;
+/// Bytes written at a time.
+const WRITE: usize = 1 << 20;
+/// Slots of a stripe.
+const STRIPE_SLOTS: u16 = 64;
+
+/// Takes checkpoints of one shard, one at a time.
+pub struct Checkpointer {
+    log: Arc<Log>,
+    index: Arc<Index>,
+    interval: u64,
+    running: AtomicBool,
+    one_at_a_time: Mutex<()>,
+    /// Bytes of log appended when the last checkpoint began.
+    last_bytes: AtomicU64,
+    last_done: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// How checkpoints are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointStatus {
+    /// Whether one is being taken.
+    pub running: bool,
+    /// When the last one was done, since this start (0: none).
+    pub last_done: UnixMillis,
+    /// Whether the last attempt succeeded.
+    pub last_ok: bool,
+    /// Bytes of log written since the last one began.
+    pub log_bytes_since: u64,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(log: &Arc<Log>, index: &Arc<Index>, interval: u64) -> Self {
+        Self {
+            log: Arc::clone(log),
+            index: Arc::clone(index),
+            interval,
+            running: AtomicBool::new(false),
+            one_at_a_time: Mutex::new(()),
+            last_bytes: AtomicU64::new(0),
+            last_done: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether max(interval, 4 × index) bytes of log have been written since the last one.
+    pub(crate) fn is_due(&self) -> bool {
+        let due = self.interval.max(4 * self.index.bytes_used());
+        self.log.appended_bytes() - self.last_bytes.load(Ordering::Relaxed) >= due
+    }
+
+    pub(crate) fn status(&self) -> CheckpointStatus {
+        CheckpointStatus {
+            running: self.running.load(Ordering::Acquire),
+            last_done: UnixMillis(self.last_done.load(Ordering::Relaxed) as i64),
+            last_ok: !self.failed.load(Ordering::Relaxed),
+            log_bytes_since: self.log.appended_bytes() - self.last_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes one now and returns the LSN from which it is replayed.
+    pub(crate) fn take(&self) -> Result<Lsn> {
+        let _guard = self.one_at_a_time.lock();
+        self.running.store(true, Ordering::Release);
+        let bytes = self.log.appended_bytes();
+        let outcome = self.write();
+        self.failed.store(outcome.is_err(), Ordering::Relaxed);
+        // After a failure, too: the next attempt comes when as much again has been written, not in a busy loop.
+        self.last_bytes.store(bytes, Ordering::Relaxed);
+        if outcome.is_ok() {
+            self.last_done.store(wall_clock().0 as u64, Ordering::Relaxed);
+        }
+        self.running.store(false, Ordering::Release);
+        outcome
+    }
+
+    fn write(&self) -> Result<Lsn> {
+        let start = self.log.durability().written();
+        let tables = self.index.tables();
+        let name = FileName::Checkpoint(start).to_string();
+        let written = self.write_file(&name, start, &tables);
+        let pointed_to = written.inspect_err(|_| drop(self.log.directory.remove(&name)))?;
+        while self.log.durability().flushed() < pointed_to {
+            self.log.flush()?;
+        }
+        self.register(start)?;
+        Ok(start.next())
+    }
+
+    fn write_file(&self, name: &str, start: Lsn, tables: &TableMap) -> Result<Lsn> {
+        let directory = &self.log.directory;
+        let path = directory.path(name);
+        let file = directory.create(name).map_err(StorageError::io("create", &path))?;
+        let mut writer = Writer { file: file.as_ref(), buffer: Vec::with_capacity(WRITE + PIECE), at: 0, sections: 0 };
+        let head = Head { replay_from: start.next(), key_hash_seed: self.log.key_hash_seed, tables: tables.clone() };
+        writer.buffer.extend(head.encode());
+        for stripe in 0..STRIPES {
+            for db in (0..DATABASES).map(Db) {
+                self.write_table(&mut writer, stripe, tables.slot(db))?;
+            }
+        }
+        let pointed_to = self.log.durability().written();
+        let end = Section { kind: format::END, table: 0, stripe: 0, count: writer.sections, lsn: pointed_to };
+        end.encode(&mut writer.buffer, |_| ());
+        writer.flush()?;
+        file.sync_all().map_err(StorageError::io("sync", &path))?;
+        Ok(pointed_to)
+    }
+
+    fn write_table(&self, writer: &mut Writer<'_>, stripe: usize, table: TableSlot) -> Result<()> {
+        let mut cursor = Some(0);
+        let mut cells = Vec::new();
+        while let Some(at) = cursor {
+            cells.clear();
+            let lsn = {
+                let stripe = self.index.stripe(stripe).read();
+                cursor = stripe.copy_piece(&self.index, table, at, PIECE, &mut cells);
+                stripe.applied(&self.index)
+            };
+            if !cells.is_empty() {
+                let section =
+                    Section { kind: format::CELLS, table: table.number() as u8, stripe: stripe as u16, count: cells.len() as u32, lsn };
+                writer.section(&section, |out| cells.iter().for_each(|cell| format::put_cell(out, cell)))?;
+            }
+        }
+        self.write_counters(writer, stripe, table)
+    }
+
+    fn write_counters(&self, writer: &mut Writer<'_>, number: usize, table: TableSlot) -> Result<()> {
+        let (counters, lsn) = {
+            let stripe = self.index.stripe(number).read();
+            let slots = (0..STRIPE_SLOTS).map(|n| (n, Slot(number as u16 * STRIPE_SLOTS + n)));
+            let counters: Vec<_> =
+                slots.map(|(n, slot)| (n, stripe.slot_counters(&self.index, table, slot))).filter(|(_, c)| c.keys > 0).collect();
+            (counters, stripe.applied(&self.index))
+        };
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let section =
+            Section { kind: format::SLOT_COUNTERS, table: table.number() as u8, stripe: number as u16, count: counters.len() as u32, lsn };
+        writer.section(&section, |out| counters.iter().for_each(|(n, c)| format::put_counters(out, u32::from(*n), c)))
+    }
+
+    fn register(&self, start: Lsn) -> Result<()> {
+        let directory = &self.log.directory;
+        directory.sync().map_err(StorageError::io("sync", directory.path("")))?;
+        let mut manifest = self.log.manifest.lock();
+        let previous = manifest.checkpoint.replace(Checkpoint { lsn: start, replay_from: start.next() });
+        self.log.store_manifest(&mut manifest)?;
+        if let Some(previous) = previous.filter(|p| p.lsn != start) {
+            // What is left behind is removed at the next start.
+            let _ = directory.remove(&FileName::Checkpoint(previous.lsn).to_string());
+        }
+        Ok(())
+    }
+}
+
+struct Writer<'f> {
+    file: &'f dyn File,
+    buffer: Vec<u8>,
+    at: u64,
+    sections: u32,
+}
+
+impl Writer<'_> {
+    fn section(&mut self, section: &Section, fill: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        section.encode(&mut self.buffer, fill);
+        self.sections += 1;
+        if self.buffer.len() >= WRITE { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let len = self.buffer.len() as u64;
+        self.file.allocate(self.at, len).map_err(StorageError::io("allocate", self.file.path()))?;
+        self.file.write_at(self.at, &self.buffer).map_err(StorageError::io("write", self.file.path()))?;
+        self.at += len;
+        self.buffer.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The log: an append-only sequence of segments, the truth from which all else is derived.
+//!
+//! Invariants:
+//! - `flushed <= written`; entries have LSNs without gaps; the manifest lists, or reserves, every segment that may hold one.
+//! - Lock order: flushing, manifest, tail. Nobody holds the tail while doing I/O.
+
+mod durability;
+mod keeper;
+mod segment;
+mod syncer;
+mod table;
+mod tail;
+
+pub use durability::Durability;
+pub(crate) use keeper::KeeperSignal;
+pub(crate) use segment::NOTE_EVERY;
+pub use segment::Segment;
+pub(crate) use syncer::SharedMode;
+pub use table::SegmentTable;
+pub(crate) use tail::{Appended, Tail};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::{Condvar, Mutex};
+
+use crate::codec::checksum::ShardSeed;
+use crate::error::{Result, StorageError};
+use crate::fs::{Directory, FileIdentity};
+use crate::manifest::{CleanStop, Manifest};
+use crate::options::SyncMode;
+use crate::segment::names::{MANIFEST, MANIFEST_TMP};
+use crate::types::{HistoryId, Incarnation, Lsn, NodeId, ShardId};
+
+/// Told of the present manifest's identity and of the one that is about to take its place, so that the index can name both.
+pub(crate) type ManifestWatcher = Box<dyn Fn(FileIdentity, FileIdentity) + Send + Sync>;
+
+/// The log of one shard.
+pub struct Log {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) seed: ShardSeed,
+    pub(crate) history: HistoryId,
+    pub(crate) shard: ShardId,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) key_hash_seed: u64,
+    pub(crate) segment_size: u32,
+    pub(crate) mode: SharedMode,
+    pub(crate) tail: Mutex<Tail>,
+    pub(crate) spare_ready: Condvar,
+    pub(crate) durability: Durability,
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) keeper: KeeperSignal,
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) table: ArcSwap<SegmentTable>,
+    pub(crate) manifest_watcher: OnceLock<ManifestWatcher>,
+    pub(crate) appended_bytes: AtomicU64,
+}
+
+/// The log's threads; they end when told to.
+pub(crate) struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    closed: bool,
+}
+
+impl Threads {
+    pub(crate) fn start(log: &Arc<Log>) -> Result<Self> {
+        Ok(Self { handles: vec![syncer::spawn(log)?, keeper::spawn(log)?], closed: false })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn set_closed(&mut self) {
+        self.closed = true;
+    }
+
+    /// Ends the threads and waits for them.
+    pub(crate) fn stop(&mut self, log: &Log) {
+        log.keeper.stop();
+        log.durability.stop();
+        for handle in self.handles.drain(..) {
+            // A thread that panicked has aborted the process in production; in tests the panic is reported there.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Log {
+    /// How far the log is written and flushed.
+    #[must_use]
+    pub fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
+    /// The segments; holding the guard pins them.
+    #[inline]
+    pub(crate) fn segments(&self) -> Guard<Arc<SegmentTable>> {
+        self.table.load()
+    }
+
+    pub(crate) fn publish(&self, segment: Arc<Segment>) {
+        self.table.rcu(|table| table.with(Arc::clone(&segment)));
+    }
+
+    /// When the log is put on the medium.
+    #[must_use]
+    pub fn sync_mode(&self) -> SyncMode {
+        self.mode.get()
+    }
+
+    /// Changes when the log is put on the medium.
+    pub fn set_sync_mode(&self, mode: SyncMode) {
+        self.mode.set(mode);
+    }
+
+    /// Replaces the manifest on disk by `manifest`.
+    pub(crate) fn store_manifest(&self, manifest: &mut Manifest) -> Result<()> {
+        let directory = self.directory.as_ref();
+        manifest.store_watched(directory, || {
+            let identity = |name| directory.identity(name).map_err(StorageError::io("identify", directory.path(name)));
+            if let (Some(watcher), Some(current), Some(next)) = (self.manifest_watcher.get(), identity(MANIFEST)?, identity(MANIFEST_TMP)?)
+            {
+                watcher(current, next);
+            }
+            Ok(())
+        })
+    }
+
+    /// A clean stop, after the threads have ended: everything flushed, the active file cut at its written end, and that said in the
+    /// manifest.
+    pub(crate) fn close(&self) -> Result<()> {
+        let flushed = self.flush()?;
+        self.register_active()?;
+        let full = std::mem::take(&mut self.tail.lock().full);
+        for segment in full {
+            self.seal(&segment)?;
+        }
+        let active = Arc::clone(&self.tail.lock().segment);
+        let path = active.file().path();
+        active.file().set_len(active.map().written() as u64).map_err(StorageError::io("truncate", path))?;
+        active.file().sync_all().map_err(StorageError::io("sync", path))?;
+        let mut manifest = self.manifest.lock();
+        manifest.clean_stop = Some(CleanStop { incarnation: self.incarnation, flushed });
+        self.store_manifest(&mut manifest)
+    }
+
+    /// The LSN of the last entry.
+    #[must_use]
+    pub fn last_lsn(&self) -> Lsn {
+        self.durability.written()
+    }
+
+    /// Bytes of entries appended since the start.
+    #[must_use]
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,173 @@
+//! An open segment: its mapping, how far it is on the medium, and how to find an LSN in it.
+//!
+//! Invariants:
+//! - Bytes below `map.written()` are frames that passed their checks, written by this process or verified at recovery.
+//! - `synced <= map.written()`; bytes below `synced` survive power loss.
+//! - A worker reads through the mapping only while the segment is hot; otherwise through `read_nowait` or the reader pool.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::codec::checksum::ShardSeed;
+use crate::error::{Result, StorageError};
+use crate::fs::File;
+use crate::mapping::{AppendMap, Appender};
+use crate::types::{Generation, Lsn, SegmentId};
+
+/// How many bytes of log lie between two notes of the sparse LSN index.
+pub(crate) const NOTE_EVERY: u32 = 64 << 10;
+
+/// One segment of the log, active, sealed or spare.
+pub struct Segment {
+    id: SegmentId,
+    generation: Generation,
+    seed: ShardSeed,
+    base_lsn: OnceLock<Lsn>,
+    file: Box<dyn File>,
+    map: AppendMap,
+    hot: AtomicBool,
+    sealed: AtomicBool,
+    synced: AtomicUsize,
+    last_lsn: AtomicU64,
+    notes: Mutex<Vec<(Lsn, u32)>>,
+}
+
+impl Segment {
+    pub(crate) fn new(id: SegmentId, generation: Generation, seed: ShardSeed, file: Box<dyn File>, map: AppendMap) -> Self {
+        Self {
+            id,
+            generation,
+            seed,
+            base_lsn: OnceLock::new(),
+            file,
+            map,
+            hot: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            synced: AtomicUsize::new(0),
+            last_lsn: AtomicU64::new(0),
+            notes: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The same segment with its written end at `written`: when a log is opened, what is mapped is longer than what counts.
+    pub(crate) fn reopened(&self, written: usize) -> Result<(Self, Appender)> {
+        let file = self.file.try_clone().map_err(StorageError::io("reopen", self.file.path()))?;
+        let (map, appender) = AppendMap::new(Arc::clone(self.map.region()), written, self.map.capacity());
+        let segment = Self::new(self.id, self.generation, self.seed, file, map);
+        if let Some(base) = self.base_lsn() {
+            segment.set_base_lsn(base);
+        }
+        segment.set_last_lsn(self.last_lsn());
+        Ok((segment, appender))
+    }
+
+    /// The number that locations use.
+    #[must_use]
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// The number in the file's name.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What its checksums are seeded by.
+    #[must_use]
+    pub fn seed(&self) -> ShardSeed {
+        self.seed
+    }
+
+    /// The LSN of its first entry; none while it is a spare.
+    #[must_use]
+    pub fn base_lsn(&self) -> Option<Lsn> {
+        self.base_lsn.get().copied()
+    }
+
+    pub(crate) fn set_base_lsn(&self, lsn: Lsn) {
+        let first = self.base_lsn.set(lsn).is_ok();
+        debug_assert!(first, "a segment begins once");
+    }
+
+    /// The LSN of its last entry so far (base - 1 when there is none).
+    #[must_use]
+    pub fn last_lsn(&self) -> Lsn {
+        Lsn(self.last_lsn.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_last_lsn(&self, lsn: Lsn) {
+        self.last_lsn.store(lsn.0, Ordering::Release);
+    }
+
+    pub(crate) fn file(&self) -> &dyn File {
+        self.file.as_ref()
+    }
+
+    pub(crate) fn map(&self) -> &AppendMap {
+        &self.map
+    }
+
+    /// Whether workers may read it through its mapping.
+    #[inline]
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        self.hot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_hot(&self, hot: bool) {
+        self.hot.store(hot, Ordering::Relaxed);
+    }
+
+    /// Whether it ends with a footer.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_sealed(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// The bytes from `offset` to the written end, if the segment is hot.
+    #[inline]
+    #[must_use]
+    pub fn hot_bytes(&self, offset: u32) -> Option<&[u8]> {
+        if self.is_hot() { self.map.read_from(offset as usize) } else { None }
+    }
+
+    /// The bytes from `offset` to the written end, whether hot or not: may wait for the medium, so never on a worker.
+    #[must_use]
+    pub fn bytes(&self, offset: u32) -> Option<&[u8]> {
+        self.map.read_from(offset as usize)
+    }
+
+    /// Puts everything written so far on the medium.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let written = self.map.written();
+        if self.synced.load(Ordering::Acquire) >= written {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(StorageError::io("sync", self.file.path()))?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Notes that the entry of `lsn` starts at `offset`; the caller does so about every [`NOTE_EVERY`] bytes.
+    pub(crate) fn note(&self, lsn: Lsn, offset: u32) {
+        self.notes.lock().push((lsn, offset));
+    }
+
+    pub(crate) fn set_notes(&self, notes: Vec<(Lsn, u32)>) {
+        *self.notes.lock() = notes;
+    }
+
+    /// The offset of an entry at or before `lsn` from which to look for it; none when there are no notes.
+    pub(crate) fn nearest(&self, lsn: Lsn) -> Option<u32> {
+        let notes = self.notes.lock();
+        let after = notes.partition_point(|(noted, _)| *noted <= lsn);
+        notes.get(after.checked_sub(1)?).map(|(_, offset)| *offset)
+    }
+}

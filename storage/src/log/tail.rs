@@ -1,0 +1,191 @@
+//! The end of the log: appending entries, and going over to the next segment.
+//!
+//! Invariants:
+//! - One appender at a time, under the tail's lock, for no longer than a bounded copy.
+//! - LSNs are given in the order of the bytes, without gaps; the clock of the entries never goes back.
+//! - A segment's header is its first append, so a spare without a header holds nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use super::Log;
+use super::segment::{NOTE_EVERY, Segment};
+use crate::codec::entry::EntryHead;
+use crate::codec::flush_mark::{FLUSH_MARK_LEN, FlushMark};
+use crate::error::{Result, StorageError};
+use crate::mapping::Appender;
+use crate::segment::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
+use crate::types::{EpochNumber, Location, Lsn, SegmentId, UnixMillis, WriterId};
+
+/// How much of the active segment is made present at a time, ahead of the appender: one system call instead of 64 page faults, and
+/// little enough that the first sync after it has no more to write than what was appended.
+const POPULATE: usize = 256 << 10;
+/// How long an append waits for a spare that is being made before it gives up.
+const SPARE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The active segment and what the next entry gets.
+pub(crate) struct Tail {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) appender: Appender,
+    pub(crate) next: Lsn,
+    pub(crate) epoch: EpochNumber,
+    pub(crate) writer: WriterId,
+    pub(crate) last_time: UnixMillis,
+    /// A flush that no mark tells of yet.
+    pub(crate) mark_due: Option<Lsn>,
+    pub(crate) spare: Option<Spare>,
+    /// Why there is no spare, if making one failed.
+    pub(crate) spare_failed: bool,
+    pub(crate) populated: usize,
+    /// The offset from which on the next entry is noted in the segment's sparse LSN index.
+    pub(crate) next_note: u32,
+    /// Segments that are full and wait to be sealed.
+    pub(crate) full: Vec<Arc<Segment>>,
+}
+
+/// A segment that is allocated and mapped, without a header.
+pub(crate) struct Spare {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) appender: Appender,
+}
+
+/// Where an entry went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appended {
+    pub(crate) lsn: Lsn,
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u32,
+}
+
+impl Appended {
+    /// The location `distance` bytes into the entry.
+    #[inline]
+    pub(crate) fn location(&self, distance: u32) -> Location {
+        Location::new(self.segment, self.offset + distance)
+    }
+}
+
+impl Log {
+    /// Appends one entry of `len` bytes, which `fill` encodes in place.
+    #[inline]
+    pub(crate) fn append(&self, len: usize, now: UnixMillis, fill: impl FnOnce(&mut [u8], EntryHead)) -> Result<Appended> {
+        self.durability.check()?;
+        let mut tail = self.tail.lock();
+        let needed = len + if tail.mark_due.is_some() { FLUSH_MARK_LEN } else { 0 };
+        if tail.segment.map().written() + needed > tail.segment.map().capacity() {
+            self.roll(&mut tail, len)?;
+        }
+        let tail = &mut *tail;
+        if let Some(flushed) = tail.mark_due.take() {
+            self.append_mark(tail, flushed);
+        }
+        let start = tail.segment.map().written();
+        if start + len > tail.populated {
+            tail.populate();
+        }
+        let time = UnixMillis(now.0.max(tail.last_time.0));
+        let head = EntryHead { lsn: tail.next, epoch: tail.epoch, time };
+        let Some(offset) = tail.segment.map().append_with(&mut tail.appender, len, |bytes| fill(bytes, head)) else {
+            return Err(self.entry_too_large(len));
+        };
+        let offset = offset as u32;
+        if offset >= tail.next_note {
+            tail.next_note = offset + NOTE_EVERY;
+            tail.segment.note(head.lsn, offset);
+        }
+        tail.segment.set_last_lsn(head.lsn);
+        tail.last_time = time;
+        tail.next = head.lsn.next();
+        self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + len as u64, Ordering::Relaxed);
+        self.durability.set_written(head.lsn);
+        Ok(Appended { lsn: head.lsn, segment: tail.segment.id(), offset })
+    }
+
+    fn append_mark(&self, tail: &mut Tail, flushed: Lsn) {
+        let mark = FlushMark { node: self.node, incarnation: self.incarnation, flushed }.encode(self.seed);
+        let done = tail.segment.map().append_with(&mut tail.appender, mark.len(), |bytes| bytes.copy_from_slice(&mark));
+        if done.is_none() {
+            // No room: the next segment's first append carries it.
+            tail.mark_due = Some(flushed);
+        }
+    }
+
+    /// Writes the mark that is due, if the log has been idle since.
+    pub(crate) fn write_due_mark(&self) {
+        let mut tail = self.tail.lock();
+        if let Some(flushed) = tail.mark_due.take() {
+            self.append_mark(&mut tail, flushed);
+        }
+    }
+
+    fn entry_too_large(&self, len: usize) -> StorageError {
+        StorageError::EntryTooLarge { len: len as u64, limit: self.entry_limit() }
+    }
+
+    /// The longest entry that fits in a segment.
+    pub(crate) fn entry_limit(&self) -> u64 {
+        (self.segment_size as usize - SEGMENT_HEADER - FLUSH_MARK_LEN) as u64
+    }
+
+    fn roll(&self, tail: &mut MutexGuard<'_, Tail>, len: usize) -> Result<()> {
+        if len as u64 > self.entry_limit() {
+            return Err(self.entry_too_large(len));
+        }
+        let spare = self.take_spare(tail)?;
+        let header = SegmentHeader {
+            kind: SegmentKind::Log,
+            shard: self.shard,
+            history: self.history,
+            base_lsn: tail.next,
+            generation: spare.segment.generation(),
+            segment_id: spare.segment.id(),
+            epoch: tail.epoch,
+            writer: tail.writer,
+            created: tail.last_time,
+            stamp: tail.next.0,
+            size: u64::from(self.segment_size),
+            value_id: 0,
+        };
+        tail.begin(spare, &header);
+        self.keeper.wake();
+        Ok(())
+    }
+
+    fn take_spare(&self, tail: &mut MutexGuard<'_, Tail>) -> Result<Spare> {
+        loop {
+            if let Some(spare) = tail.spare.take() {
+                return Ok(spare);
+            }
+            let timed_out = !tail.spare_failed && self.spare_ready.wait_for(tail, SPARE_PATIENCE).timed_out();
+            if tail.spare.is_none() && (tail.spare_failed || timed_out) {
+                return Err(StorageError::DiskFull { path: self.directory.path("") });
+            }
+            self.durability.check()?;
+        }
+    }
+}
+
+impl Tail {
+    fn begin(&mut self, spare: Spare, header: &SegmentHeader) {
+        let Spare { segment, mut appender } = spare;
+        let bytes = header.encode();
+        let at = segment.map().append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes));
+        debug_assert_eq!(at, Some(0), "the header is the first append");
+        segment.set_base_lsn(header.base_lsn);
+        segment.set_last_lsn(Lsn(header.base_lsn.0 - 1));
+        segment.set_hot(true);
+        self.populated = 0;
+        self.next_note = 0;
+        self.appender = appender;
+        self.full.push(std::mem::replace(&mut self.segment, segment));
+    }
+
+    fn populate(&mut self) {
+        // Failing only means that the pages are faulted in one by one.
+        let _ = self.segment.map().populate_ahead(POPULATE);
+        self.populated = (self.segment.map().written() & !4095) + POPULATE;
+    }
+}

@@ -1,0 +1,67 @@
+//! How a shard is opened.
+
+use crate::types::ShardId;
+
+/// When the log is put on the medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SyncMode {
+    /// Before a write is acknowledged.
+    Always = 0,
+    /// Once a second.
+    EverySec = 1,
+    /// When the kernel likes to, at a clean stop, and when a segment is sealed.
+    No = 2,
+}
+
+/// Largest segment, and the default.
+pub const MAX_SEGMENT_SIZE: u32 = 64 << 20;
+/// Smallest segment.
+pub const MIN_SEGMENT_SIZE: u32 = 1 << 20;
+
+/// Options of a shard.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The shard's number.
+    pub shard: ShardId,
+    /// When the log is put on the medium.
+    pub sync: SyncMode,
+    /// Bytes of a segment.
+    pub segment_size: u32,
+    /// Bound on populated log pages, in bytes.
+    pub memory_limit: u64,
+    /// A checkpoint is due after this many bytes of log, or four times the index's size if that is more.
+    pub checkpoint_bytes: u64,
+    /// Address space reserved for the index, in bytes; its file grows in small steps.
+    pub index_reserve: usize,
+    /// Threads that fetch records from disk.
+    pub reader_threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shard: ShardId(0),
+            sync: SyncMode::EverySec,
+            segment_size: MAX_SEGMENT_SIZE,
+            memory_limit: u64::MAX,
+            checkpoint_bytes: 256 << 20,
+            index_reserve: 64 << 30,
+            reader_threads: 2,
+        }
+    }
+}
+
+impl Options {
+    /// Segment size for a shard that may use `limit` bytes of disk: clamp(limit / 64, 1 MiB, 64 MiB).
+    #[must_use]
+    pub fn segment_size_for(limit: u64) -> u32 {
+        (limit / 64).clamp(u64::from(MIN_SEGMENT_SIZE), u64::from(MAX_SEGMENT_SIZE)) as u32
+    }
+
+    /// Values from this length on go to value segments: min(1 MiB, segment size / 4).
+    #[must_use]
+    pub fn value_segment_threshold(&self) -> usize {
+        (self.segment_size as usize / 4).min(1 << 20)
+    }
+}

@@ -1,0 +1,259 @@
+//! From a chain of segments and the end of the log to a log that can be appended to.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::LogEnd;
+use super::chain::{Chain, Link};
+use super::report::RecoveryReport;
+use crate::codec::checksum::ShardSeed;
+use crate::codec::control::EpochStart;
+use crate::codec::entry::{encode_single, single_len};
+use crate::codec::op::{Op, OpCode};
+use crate::error::{Result, StorageError};
+use crate::fs::Directory;
+use crate::index::Index;
+use crate::log::{Durability, Log, Segment, SharedMode, Tail};
+use crate::manifest::{Epoch, Manifest, SegmentEntry, SegmentState};
+use crate::mapping::{AppendMap, Appender};
+use crate::options::Options;
+use crate::segment::names::FileName;
+use crate::segment::{Continuity, Frame, SEGMENT_HEADER, SegmentHeader, SegmentKind, SegmentReader};
+use crate::shard::{Values, wall_clock};
+use crate::types::{EpochNumber, Generation, Incarnation, Lsn, STRIPES, WriterId};
+
+/// Cuts what is torn and makes the log of what is left.
+pub(super) fn start(
+    directory: &Arc<dyn Directory>,
+    mut manifest: Manifest,
+    mut chain: Chain,
+    end: &LogEnd,
+    options: &Options,
+    report: &mut RecoveryReport,
+) -> Result<(Arc<Log>, Arc<Values>)> {
+    if let Some(torn) = &end.torn {
+        report.bytes_cut = torn.cut(&mut chain)?;
+        let kept = |entry: &SegmentEntry| chain.links.iter().any(|link| link.header.generation == entry.generation);
+        manifest.segments.retain(kept);
+    }
+    report.values_removed = remove_unnamed_values(directory.as_ref(), &mut manifest, &chain, end)?;
+    let writer = WriterId(rand::random());
+    let epoch = EpochNumber(end.epoch.0 + 1);
+    let (segment, appender, full) = active(&mut chain, &mut manifest, end, epoch, writer, options)?;
+    manifest.epochs.push(Epoch { number: epoch, writer, first: end.last.next() });
+    manifest.clean_stop = manifest.clean_stop.filter(|stop| stop.flushed <= end.last);
+    let history = manifest.history();
+    let shard = manifest.identity.shard;
+    let tail = Tail {
+        appender,
+        next: end.last.next(),
+        epoch,
+        writer,
+        last_time: end.time,
+        mark_due: None,
+        spare: None,
+        spare_failed: false,
+        populated: segment.map().written(),
+        next_note: segment.map().written() as u32,
+        segment,
+        full,
+    };
+    let durability = Durability::default();
+    durability.set_written(end.last);
+    let log = Log {
+        directory: Arc::clone(directory),
+        seed: ShardSeed::new(history, shard),
+        history,
+        shard,
+        node: manifest.identity.node,
+        incarnation: Incarnation(rand::random()),
+        key_hash_seed: manifest.identity.key_hash_seed,
+        segment_size: options.segment_size,
+        mode: SharedMode::new(options.sync),
+        tail: Mutex::new(tail),
+        spare_ready: parking_lot::Condvar::new(),
+        durability,
+        flushing: Mutex::new(()),
+        keeper: crate::log::KeeperSignal::default(),
+        manifest: Mutex::new(manifest),
+        table: ArcSwap::from_pointee(chain.table),
+        manifest_watcher: std::sync::OnceLock::new(),
+        appended_bytes: AtomicU64::new(0),
+    };
+    let values = Values::new(Arc::clone(directory), history, shard);
+    Ok((Arc::new(log), Arc::new(values)))
+}
+
+type Active = (Arc<Segment>, Appender, Vec<Arc<Segment>>);
+
+/// The segment to append to: the last one if it is not sealed, else a new one. Also those that are full and wait to be sealed.
+fn active(
+    chain: &mut Chain,
+    manifest: &mut Manifest,
+    end: &LogEnd,
+    epoch: EpochNumber,
+    writer: WriterId,
+    options: &Options,
+) -> Result<Active> {
+    let unsealed: Vec<usize> = (0..chain.links.len()).filter(|at| !chain.links[*at].sealed).collect();
+    let mut full = Vec::new();
+    for at in unsealed {
+        let is_last = at + 1 == chain.links.len();
+        let written = if is_last { end.position.offset } else { written_end(&chain.links[at]) };
+        let (segment, appender) = chain.links[at].segment.reopened(written)?;
+        let segment = Arc::new(segment);
+        chain.table = chain.table.with(Arc::clone(&segment));
+        chain.links[at].segment = Arc::clone(&segment);
+        if is_last {
+            let file = segment.file();
+            file.allocate(0, segment.map().capacity() as u64).map_err(StorageError::io("allocate", file.path()))?;
+            return Ok((segment, appender, full));
+        }
+        full.push(segment);
+    }
+    let (segment, appender) = create_first(chain, manifest, end.last.next(), epoch, writer, options)?;
+    Ok((segment, appender, full))
+}
+
+/// Where the frames of a segment behind the active one end.
+fn written_end(link: &Link) -> usize {
+    let base = Lsn(link.header.base_lsn.0 - 1);
+    let bytes = link.segment.bytes(0).unwrap_or_default();
+    let mut reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Every, SEGMENT_HEADER, base, EpochNumber(0));
+    reader.by_ref().for_each(drop);
+    link.segment.set_last_lsn(reader.last_lsn());
+    reader.offset()
+}
+
+fn create_first(
+    chain: &mut Chain,
+    manifest: &mut Manifest,
+    base: Lsn,
+    epoch: EpochNumber,
+    writer: WriterId,
+    options: &Options,
+) -> Result<(Arc<Segment>, Appender)> {
+    let (generation, id) = (manifest.identity.next_generation, manifest.identity.next_segment);
+    let name = FileName::Segment(base, generation).to_string();
+    let path = chain.directory.path(&name);
+    let size = u64::from(options.segment_size);
+    let header = SegmentHeader {
+        kind: SegmentKind::Log,
+        shard: manifest.identity.shard,
+        history: manifest.history(),
+        base_lsn: base,
+        generation,
+        segment_id: id,
+        epoch,
+        writer,
+        created: wall_clock(),
+        stamp: base.0,
+        size,
+        value_id: 0,
+    };
+    let file = chain.directory.create(&name).map_err(StorageError::io("create", &path))?;
+    file.allocate(0, size).map_err(StorageError::io("allocate", &path))?;
+    let region = file.map(options.segment_size as usize).map_err(StorageError::io("map", &path))?;
+    let (map, mut appender) = AppendMap::new(region, 0, options.segment_size as usize);
+    let bytes = header.encode();
+    map.append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes)).expect("a segment is longer than its header");
+    file.sync_all().map_err(StorageError::io("sync", &path))?;
+    let segment = Arc::new(Segment::new(id, generation, ShardSeed::new(header.history, header.shard), file, map));
+    segment.set_base_lsn(base);
+    segment.set_last_lsn(Lsn(base.0 - 1));
+    segment.set_hot(true);
+    manifest.identity.next_generation = Generation(generation.0 + 1);
+    manifest.identity.next_segment.0 += 1;
+    manifest.segments.push(SegmentEntry { id, generation, kind: SegmentKind::Log, state: SegmentState::Active, base, stamp: base.0 });
+    // The segment is in the manifest before its first entry.
+    manifest.store(chain.directory.as_ref())?;
+    chain.table = chain.table.with(Arc::clone(&segment));
+    Ok((segment, appender))
+}
+
+/// Ties index and manifest together from here on, and says that the index is in use.
+pub(super) fn bind(log: &Log, index: &Arc<Index>) -> Result<()> {
+    let directory = &log.directory;
+    let name = crate::segment::names::MANIFEST;
+    let identity = directory.identity(name).map_err(StorageError::io("identify", directory.path(name)))?;
+    if let Some(identity) = identity {
+        index.expect_manifest(identity, identity);
+    }
+    let watched = Arc::clone(index);
+    let _ = log.manifest_watcher.set(Box::new(move |current, next| watched.expect_manifest(current, next)));
+    index.set_clean(false);
+    Ok(())
+}
+
+/// Appends the entry that begins this start's epoch.
+pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Result<()> {
+    let writer = log.tail.lock().writer;
+    let body = EpochStart { writer, node: log.node, incarnation: log.incarnation }.encode();
+    let op = Op::control(OpCode::EpochStart, &body);
+    let now = wall_clock();
+    let full = {
+        let tail = log.tail.lock();
+        tail.segment.map().written() + single_len(&op) > tail.segment.map().capacity()
+    };
+    if full {
+        // The threads that make spares are not running yet.
+        log.provide_spare()?;
+    }
+    let appended = log.append(single_len(&op), now, |out, head| encode_single(out, head, log.seed, &op))?;
+    for stripe in 0..STRIPES {
+        let mut stripe = index.stripe(stripe).write();
+        if stripe.applied(index) < appended.lsn {
+            stripe.set_applied(index, appended.lsn);
+        }
+    }
+    crate::shard::note_replay_position(log, index);
+    log.keeper.wake();
+    Ok(())
+}
+
+/// Removes value segments that no entry names: they were written, and their entries never.
+fn remove_unnamed_values(directory: &dyn Directory, manifest: &mut Manifest, chain: &Chain, end: &LogEnd) -> Result<u64> {
+    let names = directory.list().map_err(StorageError::io("list", directory.path("")))?;
+    let found: Vec<u128> =
+        names.iter().filter_map(|name| if let Some(FileName::Value(id)) = FileName::parse(name) { Some(id) } else { None }).collect();
+    let mut named = manifest.value_segments.ids.clone();
+    named.extend(&end.values);
+    let doubtful = |named: &[u128]| found.iter().any(|id| !named.contains(id));
+    if doubtful(&named) {
+        named.extend(named_in_log(chain, manifest.value_segments.lsn));
+    }
+    let mut removed = 0;
+    for id in found.iter().filter(|id| !named.contains(id)) {
+        let name = FileName::Value(*id).to_string();
+        directory.remove(&name).map_err(StorageError::io("remove", directory.path(&name)))?;
+        removed += 1;
+    }
+    named.retain(|id| found.contains(id));
+    named.sort_unstable();
+    named.dedup();
+    manifest.value_segments.ids = named;
+    manifest.value_segments.lsn = end.last;
+    Ok(removed)
+}
+
+/// The value segments that entries above `lsn` name.
+fn named_in_log(chain: &Chain, lsn: Lsn) -> Vec<u128> {
+    let mut named = Vec::new();
+    for link in &chain.links {
+        let bytes = link.segment.bytes(0).unwrap_or_default();
+        let base = Lsn(link.header.base_lsn.0 - 1);
+        let reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Rising, SEGMENT_HEADER, base, EpochNumber(0));
+        for (_, frame) in reader.flatten() {
+            if let Frame::Entry(entry) = frame
+                && entry.head().lsn > lsn
+            {
+                let references = entry.ops().filter(|(_, op)| op.header.value_segment);
+                named.extend(references.filter_map(|(_, op)| crate::codec::value_ref::ValueRef::decode(op.body).ok()).map(|r| r.value_id));
+            }
+        }
+    }
+    named
+}

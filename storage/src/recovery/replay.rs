@@ -1,0 +1,198 @@
+//! Applying entries of the log to the index, without a transaction.
+//!
+//! Invariants:
+//! - An entry is applied to a stripe only if its LSN is above the stripe's applied LSN; applying one again changes nothing.
+//! - Ops on tables that no longer exist are skipped.
+
+use std::sync::Arc;
+
+use crate::checkpoint::Loaded;
+use crate::codec::control::{FlushedTable, SwappedDatabases};
+use crate::codec::entry::EntryView;
+use crate::codec::op::{OpCode, OpView};
+use crate::codec::value_ref::ValueRef;
+use crate::error::{Result, StorageError};
+use crate::index::{CounterChange, Index, TableMap, TableSlot};
+use crate::log::Segment;
+use crate::segment::footer::key_hash;
+use crate::shard::counted_parts;
+use crate::slot::slot_of;
+use crate::types::{Location, Lsn, STRIPES};
+
+use super::chain::Chain;
+
+/// The index being brought up to date.
+pub(super) struct Replay<'a> {
+    chain: &'a Chain,
+    index: &'a Index,
+    seed: u64,
+    tables: TableMap,
+    /// Applied LSN of each stripe, kept here while replaying.
+    applied: Vec<Lsn>,
+    loaded: Option<Loaded>,
+    entries: u64,
+    bytes: u64,
+    touched: Vec<usize>,
+}
+
+impl<'a> Replay<'a> {
+    pub(super) fn new(chain: &'a Chain, index: &'a Index, seed: u64, loaded: Option<Loaded>) -> Self {
+        let applied = (0..STRIPES).map(|n| index.stripe(n).read().applied(index)).collect();
+        Self { chain, index, seed, tables: index.tables(), applied, loaded, entries: 0, bytes: 0, touched: Vec::new() }
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The highest LSN that any stripe has applied.
+    pub(super) fn highest_applied(&self) -> Lsn {
+        self.applied.iter().copied().max().unwrap_or_default().max(self.tables.lsn)
+    }
+
+    /// Applies an entry; value segments that it names are added to `values`.
+    pub(super) fn apply(&mut self, segment: &Arc<Segment>, offset: u32, entry: &EntryView<'_>, values: &mut Vec<u128>) -> Result<()> {
+        let lsn = entry.head().lsn;
+        self.bytes += entry.bytes().len() as u64;
+        if self.loaded.as_ref().is_some_and(|loaded| lsn < loaded.replay_from) {
+            return Ok(());
+        }
+        self.entries += 1;
+        if entry.ops().any(|(_, op)| matches!(op.header.code, OpCode::FlushTables | OpCode::SwapDatabases)) {
+            self.apply_controls(lsn, entry)?;
+        }
+        for (distance, op) in entry.ops().filter(|(_, op)| op.header.code.has_key()) {
+            if op.header.value_segment
+                && let Ok(reference) = ValueRef::decode(op.body)
+            {
+                values.push(reference.value_id);
+            }
+            self.apply_key(lsn, Location::new(segment.id(), offset + distance), &op)?;
+        }
+        for stripe in std::mem::take(&mut self.touched) {
+            self.applied[stripe] = lsn;
+            self.index.stripe(stripe).write().set_applied(self.index, lsn);
+        }
+        Ok(())
+    }
+
+    fn apply_key(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<()> {
+        let slot = slot_of(op.key);
+        let number = slot.stripe();
+        if lsn <= self.applied[number] {
+            return Ok(());
+        }
+        self.touched.push(number);
+        let Some(db) = self.tables.db_of(op.header.table) else { return Ok(()) };
+        let table = self.tables.slot(db);
+        let hash = key_hash(op.key, self.seed);
+        let mut stripe = self.index.stripe(number).write();
+        let mut old = None;
+        let cell = stripe.lookup(self.index, table, hash, |found| {
+            let record = self.op_at(found)?;
+            let same = record.key == op.key;
+            if same {
+                old = Some(record);
+            }
+            Ok::<_, StorageError>(same)
+        })?;
+        let counts = self.loaded.as_ref().is_none_or(|loaded| lsn > loaded.counted_to(number, table));
+        let new = (op.header.code != OpCode::Tombstone).then_some(op);
+        let change = if counts { change(old.as_ref(), new)? } else { CounterChange::default() };
+        if new.is_some() {
+            self.index.reserve(1).map_err(|error| no_room(&error))?;
+            stripe.put(self.index, table, hash, slot, cell, location, &change).map_err(|error| no_room(&error))?;
+        } else if let Some(cell) = cell {
+            stripe.remove(self.index, table, hash, slot, cell, &change);
+            stripe.set_last_delete(self.index, lsn);
+        }
+        Ok(())
+    }
+
+    /// The op at a location that the index holds.
+    fn op_at(&self, location: Location) -> Result<OpView<'a>> {
+        let chain = self.chain;
+        let bytes = chain.table.get(location.segment()).and_then(|segment| segment.bytes(location.offset()));
+        let op = bytes.and_then(|bytes| OpView::parse(bytes).ok());
+        op.ok_or_else(|| StorageError::Corrupt {
+            path: chain.directory.path("index"),
+            offset: 0,
+            lsn: Lsn(0),
+            reason: format!(
+                "it points to segment {} offset {}, where there is no record: remove it and start again",
+                location.segment(),
+                location.offset()
+            ),
+        })
+    }
+
+    /// Applies the entry's changes of whole databases; they come before its ops on keys.
+    fn apply_controls(&mut self, lsn: Lsn, entry: &EntryView<'_>) -> Result<()> {
+        if lsn > self.tables.lsn {
+            let mut tables = self.tables.clone();
+            let mut emptied = Vec::new();
+            for (_, op) in entry.ops() {
+                self.change_tables(lsn, &op, &mut tables, &mut emptied)?;
+            }
+            tables.lsn = lsn;
+            self.index.set_tables(&tables);
+            self.tables = tables;
+            self.clear(&emptied);
+        }
+        for stripe in 0..STRIPES {
+            if lsn > self.applied[stripe] {
+                self.touched.push(stripe);
+                self.index.stripe(stripe).write().set_last_delete(self.index, lsn);
+            }
+        }
+        Ok(())
+    }
+
+    fn change_tables(&self, lsn: Lsn, op: &OpView<'_>, tables: &mut TableMap, emptied: &mut Vec<TableSlot>) -> Result<()> {
+        match op.header.code {
+            OpCode::FlushTables => {
+                for table in FlushedTable::decode_all(op.body).map_err(|error| undecodable(lsn, &error))? {
+                    let Some(db) = tables.db_of(table.old) else { continue };
+                    emptied.push(tables.slot(db));
+                    // Not a slot that this entry itself has just vacated: it is not empty yet.
+                    let fresh = tables.unused().find(|slot| self.tables.unused().any(|free| free == *slot));
+                    tables.replace(db, table.new, fresh.expect("twice as many slots as databases"));
+                }
+            }
+            OpCode::SwapDatabases => {
+                let swapped = SwappedDatabases::decode(op.body).map_err(|error| undecodable(lsn, &error))?;
+                tables.swap(swapped.a, swapped.b);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn clear(&self, tables: &[TableSlot]) {
+        for number in 0..STRIPES {
+            let mut stripe = self.index.stripe(number).write();
+            for table in tables {
+                stripe.clear_table(self.index, *table);
+            }
+        }
+        while self.index.reclaim(usize::MAX) {}
+    }
+}
+
+fn change(old: Option<&OpView<'_>>, new: Option<&OpView<'_>>) -> Result<CounterChange> {
+    let old = old.map(counted_parts).transpose()?;
+    let new = new.map(counted_parts).transpose()?;
+    Ok(crate::shard::counter_change(old.as_ref(), new.as_ref()))
+}
+
+fn undecodable(lsn: Lsn, error: &crate::codec::DecodeError) -> StorageError {
+    StorageError::Corrupt { path: "the log".into(), offset: 0, lsn, reason: error.to_string() }
+}
+
+fn no_room(error: &crate::index::IndexError) -> StorageError {
+    StorageError::Io { action: "grow", path: "the index".into(), source: std::io::Error::other(error.to_string()) }
+}

@@ -1,0 +1,143 @@
+//! Walking over the log from a position to its end, and judging how it ends.
+
+use super::LogEnd;
+use super::chain::{Chain, Link};
+use super::replay::Replay;
+use super::torn::{self, Torn};
+use crate::codec::flush_mark::{FLUSH_MARK_LEN, FlushMark};
+use crate::error::{Result, StorageError};
+use crate::manifest::Manifest;
+use crate::segment::reader::last_nonzero;
+use crate::segment::{BadFrame, Continuity, Frame, SegmentReader};
+use crate::types::{EpochNumber, Lsn, NodeId, UnixMillis};
+
+/// A place between two frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Which segment of the chain.
+    pub(crate) link: usize,
+    /// Offset of the next frame.
+    pub(crate) offset: usize,
+    /// LSN of the last entry before.
+    pub(crate) lsn: Lsn,
+}
+
+/// Replays the log from `start` on and says how it ends.
+pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, replay: &mut Replay<'_>) -> Result<LogEnd> {
+    let mut end = LogEnd {
+        last: start.lsn,
+        epoch: manifest.epochs.last().map_or(EpochNumber(0), |epoch| epoch.number),
+        flushed: manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed),
+        time: UnixMillis(0),
+        position: start,
+        torn: None,
+        values: Vec::new(),
+    };
+    let mut epoch = EpochNumber(0);
+    for (number, link) in chain.links.iter().enumerate().skip(start.link) {
+        let offset = if number == start.link { start.offset } else { crate::segment::SEGMENT_HEADER };
+        if number != start.link && link.header.base_lsn != end.last.next() {
+            // Entries are missing in between: possible only after power loss, in what was never flushed.
+            end.torn = Some(judge_gap(chain, number, manifest.identity.node, &mut end)?);
+            return Ok(end);
+        }
+        let bytes = link.segment.bytes(0).unwrap_or_default();
+        let mut reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Every, offset, end.last, epoch);
+        let bad = read_frames(&mut reader, link, manifest.identity.node, replay, &mut end)?;
+        epoch = reader.last_epoch();
+        end.epoch = end.epoch.max(epoch);
+        end.last = reader.last_lsn();
+        end.position = Position { link: number, offset: reader.offset(), lsn: end.last };
+        link.segment.set_last_lsn(end.last);
+        let trailing = bad.or_else(|| bytes_after_the_end(&reader, bytes));
+        if let Some(bad) = trailing {
+            end.torn = Some(judge(chain, number, &bad, manifest.identity.node, &mut end)?);
+            return Ok(end);
+        }
+    }
+    Ok(end)
+}
+
+fn read_frames(
+    reader: &mut SegmentReader<'_>,
+    link: &Link,
+    node: NodeId,
+    replay: &mut Replay<'_>,
+    end: &mut LogEnd,
+) -> Result<Option<BadFrame>> {
+    loop {
+        match reader.next() {
+            None => return Ok(None),
+            Some(Err(bad)) => return Ok(Some(bad)),
+            Some(Ok((offset, Frame::Entry(entry)))) => {
+                end.time = end.time.max(entry.head().time);
+                replay.apply(&link.segment, offset, &entry, &mut end.values)?;
+            }
+            Some(Ok((_, Frame::FlushMark(mark)))) if mark.node == node => end.flushed = end.flushed.max(mark.flushed),
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+/// A zero length ends the frames, and zeros must follow.
+fn bytes_after_the_end(reader: &SegmentReader<'_>, bytes: &[u8]) -> Option<BadFrame> {
+    let rest = bytes.get(reader.offset()..)?;
+    last_nonzero(rest)?;
+    let reason = crate::segment::BadFrameReason::Decode(crate::codec::DecodeError::Length);
+    Some(BadFrame { offset: reader.offset() as u64, lsn: reader.last_lsn().next(), reason })
+}
+
+fn judge(chain: &Chain, number: usize, bad: &BadFrame, node: NodeId, end: &mut LogEnd) -> Result<Torn> {
+    let link = &chain.links[number];
+    let path = link.segment.file().path();
+    let bytes = link.segment.bytes(0).unwrap_or_default();
+    let mut highest = end.flushed.max(highest_mark(&bytes[bad.offset as usize..], link, node));
+    for later in &chain.links[number + 1..] {
+        highest = highest.max(highest_mark(later.segment.bytes(0).unwrap_or_default(), later, node));
+    }
+    end.flushed = highest;
+    if bad.is_unsupported() {
+        let reason = format!("{}; it was written by a newer version", bad.reason);
+        return Err(StorageError::Corrupt { path: path.to_owned(), offset: bad.offset, lsn: bad.lsn, reason });
+    }
+    if link.sealed || bad.lsn <= highest {
+        let reason = format!(
+            "{}; everything up to LSN {highest} was flushed, so this is damage and no torn write: run `esker-log verify`",
+            bad.reason
+        );
+        return Err(StorageError::Corrupt { path: path.to_owned(), offset: bad.offset, lsn: bad.lsn, reason });
+    }
+    torn::plan(chain, number, bad.offset as usize, bad.lsn)
+}
+
+/// The segments from `number` on do not follow what is before them.
+fn judge_gap(chain: &Chain, number: usize, node: NodeId, end: &mut LogEnd) -> Result<Torn> {
+    let missing = end.last.next();
+    for later in &chain.links[number..] {
+        end.flushed = end.flushed.max(highest_mark(later.segment.bytes(0).unwrap_or_default(), later, node));
+    }
+    let link = &chain.links[number];
+    if chain.links[number..].iter().any(|link| link.sealed) || missing <= end.flushed {
+        let reason =
+            format!("entries from LSN {missing} on are missing before it, although everything up to LSN {} was flushed", end.flushed);
+        return Err(StorageError::Corrupt { path: link.segment.file().path().to_owned(), offset: 0, lsn: missing, reason });
+    }
+    let before = &chain.links[number - 1];
+    torn::plan(chain, number - 1, end.position.offset.min(before.bytes as usize), missing)
+}
+
+/// The highest flushed LSN that any sound mark of this node tells, wherever it stands in `bytes`.
+fn highest_mark(bytes: &[u8], link: &Link, node: NodeId) -> Lsn {
+    let pattern = [FLUSH_MARK_LEN as u8, 0, 0, 0, 2, 0];
+    let mut highest = Lsn(0);
+    for at in 0..bytes.len().saturating_sub(FLUSH_MARK_LEN - 1) {
+        if bytes[at + 4] == pattern[0]
+            && bytes[at + 4..at + 10] == pattern
+            && let Ok(mark) = FlushMark::parse(&bytes[at..], link.segment.seed())
+            && mark.node == node
+        {
+            highest = highest.max(mark.flushed);
+        }
+    }
+    highest
+}

@@ -1,0 +1,155 @@
+//! Work that nobody waits for: moving the replay position, warming segments, giving back dropped tables, checkpoints that are due.
+//!
+//! Invariants:
+//! - No step holds a lock for longer than a bounded piece of work.
+//! - A segment becomes hot only after its frames passed their checks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::warm::Warmer;
+use crate::checkpoint::Checkpointer;
+use crate::error::{Result, StorageError};
+use crate::index::{Index, ReplayPosition};
+use crate::log::Log;
+use crate::options::Options;
+use crate::types::{Lsn, STRIPES};
+
+/// How often the thread looks up: what a kill -9 makes the next start replay is what was written in this time.
+const TICK: Duration = Duration::from_millis(50);
+/// Leaves of dropped tables given back in one go.
+const RECLAIM: usize = 256;
+/// Puts for which the index keeps room, so that writers do not wait for its file to grow.
+const RESERVE_AHEAD: usize = 100_000;
+
+/// The thread and how to reach it.
+pub(super) struct Background {
+    shared: Arc<Shared>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    checkpoint_running: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    work: bool,
+    stop: bool,
+    checkpoint: bool,
+}
+
+impl Background {
+    pub(super) fn start(log: &Arc<Log>, index: &Arc<Index>, checkpointer: &Arc<Checkpointer>, options: &Options) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut worker = Worker {
+            shared: Arc::clone(&shared),
+            log: Arc::clone(log),
+            index: Arc::clone(index),
+            checkpointer: Arc::clone(checkpointer),
+            warmer: Warmer::new(options.memory_limit),
+            noted: Lsn(0),
+        };
+        let spawned = std::thread::Builder::new().name("esker-background".to_owned()).spawn(move || worker.run());
+        let handle = spawned.map_err(StorageError::io("start a thread for", "the background work"))?;
+        Ok(Self { shared, handle: Mutex::new(Some(handle)) })
+    }
+
+    pub(super) fn wake(&self) {
+        self.shared.state.lock().work = true;
+        self.shared.wake.notify_one();
+    }
+
+    pub(super) fn request_checkpoint(&self) {
+        self.shared.state.lock().checkpoint = true;
+        self.wake();
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.state.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(handle) = self.handle.lock().take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Notes in the index up to where all stripes have applied the log.
+pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
+    let position = {
+        let tail = log.tail.lock();
+        ReplayPosition { lsn: Lsn(tail.next.0 - 1), segment: tail.segment.id(), offset: tail.segment.map().written() as u32 }
+    };
+    // Every entry up to there was appended under the locks of its stripes: whoever has passed through all locks since knows that
+    // they have been applied.
+    for stripe in 0..STRIPES {
+        drop(index.stripe(stripe).read());
+    }
+    index.set_replay_position(position);
+    position.lsn
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    log: Arc<Log>,
+    index: Arc<Index>,
+    checkpointer: Arc<Checkpointer>,
+    warmer: Warmer,
+    noted: Lsn,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        let mut checkpoint_thread = None;
+        while let Some(asked) = self.wait() {
+            if self.log.durability().written() != self.noted {
+                self.noted = note_replay_position(&self.log, &self.index);
+            }
+            // Without room, writers get their own error; nothing is to be done here.
+            let _ = self.index.reserve(RESERVE_AHEAD);
+            let more = self.index.reclaim(RECLAIM) | self.warmer.step(&self.log);
+            if asked || self.checkpointer.is_due() {
+                checkpoint_thread = self.checkpoint(checkpoint_thread);
+            }
+            self.shared.state.lock().work |= more;
+        }
+        if let Some(thread) = checkpoint_thread {
+            let _ = JoinHandle::join(thread);
+        }
+    }
+
+    /// Waits for a tick or for work; none to stop, else whether a checkpoint was asked for.
+    fn wait(&self) -> Option<bool> {
+        let mut state = self.shared.state.lock();
+        if !state.work && !state.stop {
+            self.shared.wake.wait_for(&mut state, TICK);
+        }
+        state.work = false;
+        (!state.stop).then(|| std::mem::take(&mut state.checkpoint))
+    }
+
+    /// Takes a checkpoint on a thread of its own, unless one is being taken.
+    fn checkpoint(&self, last: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
+        if self.shared.checkpoint_running.swap(true, Ordering::AcqRel) {
+            return last;
+        }
+        if let Some(last) = last {
+            let _ = last.join();
+        }
+        let (shared, checkpointer) = (Arc::clone(&self.shared), Arc::clone(&self.checkpointer));
+        let run = move || {
+            if let Err(error) = checkpointer.take() {
+                tracing::warn!("the checkpoint failed, the log goes on without it: {error}");
+            }
+            shared.checkpoint_running.store(false, Ordering::Release);
+        };
+        std::thread::Builder::new().name("esker-checkpoint".to_owned()).spawn(run).ok()
+    }
+}

@@ -1,0 +1,265 @@
+//! The shard: log, index, values and background work under one roof.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::background::Background;
+use super::fetch::{FetchDone, Readers};
+use super::materialised::Materialised;
+use super::transaction::{Table, Transaction};
+use super::values::Values;
+use super::{Batch, Key, LockPlan};
+use crate::checkpoint::Checkpointer;
+use crate::error::{Result, StorageError};
+use crate::index::{Index, TableMap, TableSlot};
+use crate::log::{Log, Threads};
+use crate::options::{Options, SyncMode};
+use crate::recovery::{Recovered, RecoveryReport};
+use crate::segment::footer::key_hash;
+use crate::slot::slot_of;
+use crate::types::{DATABASES, Db, Location, Lsn, TableId};
+
+/// One shard of a node.
+pub struct Shard {
+    pub(super) options: Options,
+    pub(super) log: Arc<Log>,
+    pub(super) index: Arc<Index>,
+    pub(super) values: Arc<Values>,
+    pub(super) materialised: Materialised,
+    pub(super) background: Background,
+    tables: [AtomicU64; DATABASES as usize],
+    readers: Readers,
+    threads: Mutex<Threads>,
+    report: RecoveryReport,
+    checkpointer: Arc<Checkpointer>,
+    /// Held for as long as the shard may write.
+    _lock: crate::fs::LockGuard,
+}
+
+impl Shard {
+    /// Opens, recovers or creates the shard in a data directory.
+    ///
+    /// # Errors
+    /// The directory is locked, unfit or of a later version; the log is corrupt.
+    pub fn open(directory: &Arc<dyn crate::fs::Directory>, options: Options) -> Result<Self> {
+        let Recovered { log, index, values, report, lock } = crate::recovery::open(directory, &options)?;
+        let threads = Threads::start(&log)?;
+        let readers = Readers::start(options.reader_threads, &log, &values)?;
+        let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
+        let background = Background::start(&log, &index, &checkpointer, &options)?;
+        let shard = Self {
+            materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
+            options,
+            log,
+            index,
+            values,
+            background,
+            tables: [const { AtomicU64::new(0) }; DATABASES as usize],
+            readers,
+            threads: Mutex::new(threads),
+            report,
+            checkpointer,
+            _lock: lock,
+        };
+        let tables = shard.index.tables();
+        shard.cache_tables(&tables);
+        Ok(shard)
+    }
+
+    /// A shard in memory, which is gone when it is dropped.
+    ///
+    /// # Panics
+    /// Without address space for it.
+    #[must_use]
+    pub fn temporary() -> Self {
+        let directory: Arc<dyn crate::fs::Directory> = Arc::new(crate::fs::MemoryDirectory::new());
+        let options = Options { segment_size: 16 << 20, index_reserve: 1 << 30, ..Options::default() };
+        Self::open(&directory, options).expect("memory has no faults")
+    }
+
+    /// The key with its hash and slot.
+    #[inline]
+    #[must_use]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, key_hash(bytes, self.log.key_hash_seed), slot_of(bytes))
+    }
+
+    /// Starts a batch of commands: reads the clock once.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        Batch::new()
+    }
+
+    /// Locks the stripes of `plan` and begins.
+    #[inline]
+    #[must_use]
+    pub fn begin<'s>(&'s self, batch: &'s Batch, plan: &LockPlan) -> Transaction<'s> {
+        Transaction::begin(self, batch, plan)
+    }
+
+    /// Asks the processor to load the part of the index where a key will be looked up.
+    #[inline]
+    pub fn prefetch(&self, db: Db, key: &Key<'_>) {
+        self.index.prefetch(self.table(db).slot, key.hash(), key.slot());
+    }
+
+    #[inline]
+    pub(super) fn table(&self, db: Db) -> Table {
+        let packed = self.tables[usize::from(db.0)].load(Ordering::Relaxed);
+        let slot = TableSlot::new((packed >> 32) as u8).expect("only slots are stored");
+        Table { slot, id: TableId(packed as u32) }
+    }
+
+    /// Changes the table map, in the index and in the copy that transactions read; under all stripes' locks.
+    pub(super) fn set_tables(&self, tables: &TableMap) {
+        self.index.set_tables(tables);
+        self.cache_tables(tables);
+    }
+
+    fn cache_tables(&self, tables: &TableMap) {
+        for db in (0..DATABASES).map(Db) {
+            let packed = (tables.slot(db).number() as u64) << 32 | u64::from(tables.id(db).0);
+            self.tables[usize::from(db.0)].store(packed, Ordering::Relaxed);
+        }
+    }
+
+    /// Fetches a cold record on a reader thread; `done` is called there with it, for [`Batch::add_fetched`].
+    pub fn fetch(&self, location: Location, done: FetchDone) {
+        self.readers.submit(location, done);
+    }
+
+    /// Fetches a cold record on this thread, which may wait for the medium.
+    ///
+    /// # Errors
+    /// I/O errors, corruption.
+    pub fn fetch_now(&self, location: Location) -> Result<super::FetchedRecord> {
+        super::fetch::fetch(&self.log, &self.values, location)
+    }
+
+    /// What was found when the shard was opened.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Everything up to here survives power loss.
+    #[must_use]
+    pub fn flushed_lsn(&self) -> Lsn {
+        self.log.durability().flushed()
+    }
+
+    /// The LSN of the last entry.
+    #[must_use]
+    pub fn written_lsn(&self) -> Lsn {
+        self.log.durability().written()
+    }
+
+    /// Asks for everything up to `lsn` to be put on the medium.
+    pub fn request_flush(&self, lsn: Lsn) {
+        self.log.durability().request(lsn);
+    }
+
+    /// Calls `listener` with the flushed LSN after each flush, on the syncer's thread, and when the log is poisoned.
+    pub fn on_flush(&self, listener: Box<dyn Fn(Lsn) + Send + Sync>) {
+        self.log.durability().on_flush(listener);
+    }
+
+    /// When the log is put on the medium.
+    #[must_use]
+    pub fn sync_mode(&self) -> SyncMode {
+        self.log.sync_mode()
+    }
+
+    /// Changes when the log is put on the medium.
+    pub fn set_sync_mode(&self, mode: SyncMode) {
+        self.log.set_sync_mode(mode);
+    }
+
+    /// Puts everything on the medium, waiting for it.
+    ///
+    /// # Errors
+    /// The failure that poisoned the log.
+    pub fn flush_log(&self) -> Result<Lsn> {
+        self.log.flush()
+    }
+
+    /// Takes a checkpoint, waiting for it.
+    ///
+    /// # Errors
+    /// I/O errors; the log goes on without the checkpoint.
+    pub fn checkpoint(&self) -> Result<Lsn> {
+        self.checkpointer.take()
+    }
+
+    /// Whether a checkpoint is being taken, and when the last one was done.
+    #[must_use]
+    pub fn checkpoint_status(&self) -> crate::checkpoint::CheckpointStatus {
+        self.checkpointer.status()
+    }
+
+    /// Asks for a checkpoint in the background.
+    pub fn request_checkpoint(&self) {
+        self.background.request_checkpoint();
+    }
+
+    pub(super) fn dangling(&self, location: Location) -> StorageError {
+        StorageError::Corrupt {
+            path: self.log.directory.path("index"),
+            offset: 0,
+            lsn: Lsn(0),
+            reason: format!("it points to segment {} offset {}, which is not there", location.segment(), location.offset()),
+        }
+    }
+
+    /// A clean stop: everything is flushed and the index is marked as complete. Also done when the shard is dropped.
+    ///
+    /// # Errors
+    /// What could not be written; the next start then recovers as after a crash.
+    pub fn close(&self) -> Result<()> {
+        self.stop_threads();
+        let mut closed = self.threads.lock();
+        if closed.is_closed() {
+            return Ok(());
+        }
+        closed.set_closed();
+        self.log.durability().check()?;
+        super::background::note_replay_position(&self.log, &self.index);
+        self.log.close()?;
+        self.index.set_clean(true);
+        Ok(())
+    }
+
+    /// Ends without a clean stop, as if the process had been killed: for tests of recovery.
+    pub fn abandon(self) {
+        self.stop_threads();
+        self.threads.lock().set_closed();
+    }
+
+    fn stop_threads(&self) {
+        self.background.stop();
+        self.readers.stop();
+        self.threads.lock().stop(&self.log);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!("the shard did not stop cleanly: {error}");
+        }
+    }
+}

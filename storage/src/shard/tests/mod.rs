@@ -1,0 +1,55 @@
+//! Tests of the shard over filesystems in memory.
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+mod basic;
+mod large;
+mod model;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::fs::Directory;
+use crate::options::{Options, SyncMode};
+use crate::types::Db;
+
+/// Small segments, so that tests cross many of them.
+pub(super) fn options(sync: SyncMode) -> Options {
+    Options { segment_size: 1 << 20, index_reserve: 256 << 20, checkpoint_bytes: u64::MAX, sync, ..Options::default() }
+}
+
+pub(super) fn open(directory: &Arc<dyn Directory>) -> Shard {
+    Shard::open(directory, options(SyncMode::EverySec)).unwrap()
+}
+
+/// Runs one transaction on all stripes; records that are cold are fetched, as a server would.
+pub(super) fn run<T>(shard: &Shard, work: impl Fn(&mut Transaction<'_>) -> Result<T, StorageError>) -> Result<T, StorageError> {
+    let batch = shard.batch();
+    let mut plan = LockPlan::exclusive();
+    plan.add_all();
+    loop {
+        let mut txn = shard.begin(&batch, &plan);
+        match work(&mut txn) {
+            Ok(value) => {
+                txn.commit()?;
+                return Ok(value);
+            }
+            Err(StorageError::Cold(location)) => {
+                drop(txn);
+                batch.add_fetched(shard.fetch_now(location)?);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(super) fn set(shard: &Shard, key: &str, value: &[u8]) {
+    run(shard, |txn| txn.put(Db(0), &shard.key(key.as_bytes()), value, None)).unwrap();
+}
+
+pub(super) fn get(shard: &Shard, key: &str) -> Option<Vec<u8>> {
+    run(shard, |txn| Ok(txn.get(Db(0), &shard.key(key.as_bytes()))?.map(|o| o.data.into_owned()))).unwrap()
+}
+
+pub(super) fn del(shard: &Shard, key: &str) -> bool {
+    run(shard, |txn| txn.delete(Db(0), &shard.key(key.as_bytes()))).unwrap()
+}

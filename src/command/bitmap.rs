@@ -193,3 +193,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "bitmap_tests.rs"]
+mod client_tests;

@@ -301,3 +301,7 @@ fn put_pairs(call: &mut Call<'_, '_>, command: &'static str) -> Result<(), Comma
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "strings_tests.rs"]
+mod tests;

@@ -59,6 +59,7 @@ impl Session {
         shown.command = self.last_command;
         shown.authenticated = self.authenticated;
         shown.queued = usize::try_from(self.queue.len()).ok();
+        shown.queued_bytes = self.queue.bytes();
         shown.channels = self.subscriptions.len(Kind::Channel);
         shown.patterns = self.subscriptions.len(Kind::Pattern);
         shown.shard_channels = self.subscriptions.len(Kind::Shard);

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use esker_storage::shard::Shard;
+use esker_storage::error::StorageError;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use esker_storage::recovery::RestartKind;
+
 use crate::config::{Config, Loaded};
-use crate::net::{BindError, Listeners, Workers};
+use crate::net::{BindError, Listeners, Workers, enforce_limits};
 use crate::node;
 use crate::observe::{self, PidFile, logging};
 use crate::server::Server;
+use crate::shard;
 
 /// Why the server did not start. One line for standard error.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The data cannot be opened.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The system refused threads, event queues or signal handlers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -50,7 +56,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.bind(), config.port(), config.integer("tcp-backlog") as i32)?;
     let dir = config.dir();
     prepare_directory(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
-    let shard = Shard::temporary();
+    let shard = shard::open(&dir, &config)?;
     let server = Arc::new(Server::with_config(shard, config.io_threads(), config));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let _pid_file = PidFile::create(server.config.pidfile());
@@ -58,18 +64,21 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let remembering = node::remember(&server, &dir)?;
     runtime.block_on(async {
         let stop = StopSignals::new()?;
-        announce(&listeners, &dir, started);
+        announce(&server, &listeners, &dir, started);
         tokio::select! {
             () = listeners.accept(Arc::clone(&server), &workers) => {}
             _now = server.shutdown.requested() => {}
             _now = stop.received() => {}
             () = observe::watch(&server) => {}
+            () = enforce_limits(&server) => {}
         }
         io::Result::Ok(())
     })?;
     tracing::info!("stopping");
     workers.stop();
     let _ = remembering.join();
+    // Last of all, when nobody writes any more.
+    server.shard.close()?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -96,10 +105,24 @@ fn tempfile_probe(dir: &Path) -> io::Result<()> {
 }
 
 /// What an operator wants to see of a start.
-fn announce(listeners: &Listeners, dir: &Path, started: Instant) {
+fn announce(server: &Server, listeners: &Listeners, dir: &Path, started: Instant) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     println!("Esker {} ready on {}", env!("CARGO_PKG_VERSION"), addresses.join(", "));
-    println!("data directory {}, started in {} ms", dir.display(), started.elapsed().as_millis());
+    let report = server.shard.recovery_report();
+    println!(
+        "data directory {}: {} keys, {} restart, recovered in {:.1} ms, ready after {:.1} ms",
+        dir.display(),
+        report.keys,
+        report.kind.name(),
+        report.duration.as_secs_f64() * 1e3,
+        started.elapsed().as_secs_f64() * 1e3,
+    );
+    if let RestartKind::PowerLoss { reason } = &report.kind {
+        println!("the index was built again because {reason}");
+    }
+    if report.bytes_cut > 0 {
+        println!("{} bytes behind LSN {} were cut from the log and saved to torn-*.log", report.bytes_cut, report.last_lsn);
+    }
 }
 
 struct StopSignals {

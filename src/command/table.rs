@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 use rustc_hash::FxHasher;
 
 use super::{
-    Spec, bitcount, bitfield, bitmap, command_info, config, debug, dump, expire, help, increment, info, keys, latency, lcs, memory,
+    Spec, bitcount, bitfield, bitmap, client, command_info, config, connection, debug, dump, expire, help, increment, info, keys, latency, lcs, memory,
     monitor, object, pubsub, relocate, scan, server, slowlog, string_range, strings, transactions, ttl,
 };
 
 /// Families, each with its rows.
 const FAMILIES: &[&[Spec]] = &[
+    connection::SPECS,
+    client::SPECS,
     strings::SPECS,
     string_range::SPECS,
     increment::SPECS,

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Instant;
 
 use esker_storage::types::{Db, UnixMillis};
 use parking_lot::{Mutex, MutexGuard};
@@ -45,10 +46,8 @@ pub struct Shown {
     pub shard_channels: usize,
     /// Commands queued by MULTI; None outside of it.
     pub queued: Option<usize>,
-    /// Whether it watches keys.
-    pub watching: bool,
-    /// Whether a watched key was touched.
-    pub dirty: bool,
+    /// Bytes of the queued commands.
+    pub queued_bytes: usize,
     /// Whether it is a MONITOR.
     pub monitor: bool,
     /// CLIENT NO-EVICT.
@@ -65,10 +64,8 @@ pub struct Shown {
     pub query_buffer_free: usize,
     /// Bytes of parsed arguments.
     pub arguments: usize,
-    /// Bytes of replies that wait to be sent.
-    pub output: usize,
-    /// Capacity of its output buffer.
-    pub output_capacity: usize,
+    /// Since when its unsent bytes are above the soft limit.
+    pub over_soft_limit_since: Option<Instant>,
     /// The protocol version.
     pub version: Version,
     /// The last command's full name.
@@ -101,6 +98,8 @@ pub struct Client {
     /// The mailbox holds something, or the client was killed.
     notified: AtomicBool,
     killed: AtomicBool,
+    /// Bytes of replies that wait to be sent, without the mailbox.
+    unsent: AtomicUsize,
     /// Unsent bytes above which it is ended at once; 0 is no limit.
     hard_limit: AtomicUsize,
     /// Whether it speaks RESP3.
@@ -138,7 +137,7 @@ impl Client {
         let mut mailbox = self.mailbox.lock();
         mailbox.bytes += message.len();
         let limit = self.hard_limit.load(Ordering::Relaxed);
-        let full = limit > 0 && mailbox.bytes + self.shown().output > limit;
+        let full = limit > 0 && mailbox.bytes + self.unsent.load(Ordering::Relaxed) > limit;
         if full {
             *mailbox = Mail::default();
         } else {
@@ -178,10 +177,18 @@ impl Client {
         }
     }
 
-    /// Bytes that wait in the mailbox.
+    /// Bytes that wait to be sent, the mailbox's included.
     #[must_use]
-    pub fn mail_bytes(&self) -> usize {
-        self.mailbox.lock().bytes
+    pub fn unsent(&self) -> usize {
+        self.mailbox.lock().bytes + self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Tells how many bytes of replies wait to be sent. False: that is more than the client may hold back.
+    #[inline]
+    pub(super) fn set_unsent(&self, bytes: usize) -> bool {
+        self.unsent.store(bytes, Ordering::Relaxed);
+        let limit = self.hard_limit.load(Ordering::Relaxed);
+        limit == 0 || bytes <= limit
     }
 
     pub(super) fn attach(&self, waker: &Waker) {

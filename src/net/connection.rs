@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use esker_storage::shard::FetchedRecord;
 use esker_storage::types::Lsn;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -46,6 +47,8 @@ pub(super) struct Connection {
     pub(super) runnable: bool,
     /// How long the cut request is at least.
     pub(super) needed: usize,
+    /// Records read from disk for the command that is run again.
+    pub(super) fetched: Vec<FetchedRecord>,
     /// The list that each request's arguments are put in; empty between requests.
     pub(super) arguments: Vec<&'static [u8]>,
 }
@@ -64,6 +67,8 @@ impl Connection {
             consumed: 0,
             runnable: false,
             needed: 0,
+            fetched: Vec::new(),
+            fetched: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -106,7 +111,7 @@ impl Connection {
         match wait {
             Wait::Sleep(duration) => tokio::time::sleep(duration).await,
             Wait::Pause(now) => self.server.clients.pause_change(now).await,
-            Wait::Fetch(location) => self.server.fetch(location).await,
+            Wait::Fetch(location) => self.fetched.extend(self.server.fetch(location).await),
             Wait::Checkpoint => self.server.checkpoint().await,
         }
         self.session.client.shown().blocked = false;
@@ -220,7 +225,13 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        if self.unsent() == 0 {
+        let unsent = self.unsent();
+        if !self.session.client.set_unsent(unsent) {
+            self.server.stats.count_output_limited();
+            tracing::warn!(client = self.session.id, unsent, "closed: unread replies exceed client-output-buffer-limit");
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if unsent == 0 {
             self.sent = 0;
             buffers::put_reply_buffer(std::mem::take(self.reply.buffer_mut()));
         } else if self.sent > self.reply.bytes().len() / 2 {
@@ -243,6 +254,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.server.hub.leave(&mut self.session.subscriptions, self.session.id);
         self.server.stop_monitoring(self.session.id);
+        self.server.monitors.leave(self.session.id, &self.server.gates);
         self.server.clients.remove(self.session.id);
     }
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use esker_storage::types::UnixMillis;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Client, Workers};
+use crate::config::ClientClass;
 use crate::server::Server;
 use crate::session::Session;
 
@@ -162,15 +162,11 @@ fn admit(mut stream: TcpStream, peer: SocketAddr, server: &Arc<Server>, workers:
         peer.to_string(),
         stream.local_addr().map(|address| address.to_string()).unwrap_or_default(),
         stream.as_raw_fd(),
-        now(),
+        super::limits::now(),
     ));
+    client.set_hard_limit(usize::try_from(server.config.hot().output_limits().of(ClientClass::Normal).hard).unwrap_or(usize::MAX));
     let session = Session::new(Arc::clone(&client), !server.config.hot().has_password());
     server.stats.count_connection();
     server.clients.add(client);
     workers.serve(server, stream, session);
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(since.as_millis() as i64)
 }

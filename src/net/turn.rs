@@ -73,6 +73,9 @@ impl Connection {
         self.own_reply_buffer();
         let server = Arc::clone(&self.server);
         let mut turn = dispatch::Turn::new(&server, self.worker);
+        for record in self.fetched.drain(..) {
+            turn.batch.add_fetched(record);
+        }
         let (mut used, mut end, mut count) = (0, TurnEnd::default(), 0_u32);
         let started = Instant::now();
         self.runnable = false;
@@ -93,6 +96,7 @@ impl Connection {
         }
         end.executed = count > 0;
         end.lsn = turn.lsn;
+        self.server.request_flush(turn.lsn);
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();
         (used, end)
@@ -144,8 +148,6 @@ impl Connection {
         shown.last_interaction = now;
         shown.query_buffer = unread;
         shown.query_buffer_free = self.input.capacity().saturating_sub(unread);
-        shown.output = self.unsent();
-        shown.output_capacity = self.reply.capacity();
         shown.version = self.reply.version();
         self.session.publish(&mut shown);
     }

@@ -50,7 +50,7 @@ pub(super) fn clients(source: &Source<'_>, out: &mut Lines) {
     for client in server.clients.all() {
         let shown = client.shown();
         input = input.max(shown.query_buffer);
-        output = output.max(shown.output);
+        output = output.max(client.unsent());
         blocked += usize::from(shown.blocked);
     }
     out.put("connected_clients", server.clients.count());
@@ -112,7 +112,7 @@ pub(super) fn memory(source: &Source<'_>, out: &mut Lines) {
 fn client_buffers(source: &Source<'_>) -> usize {
     let buffers = |client: &std::sync::Arc<crate::net::Client>| {
         let shown = client.shown();
-        shown.query_buffer + shown.query_buffer_free + shown.output_capacity
+        shown.query_buffer + shown.query_buffer_free + client.unsent()
     };
     source.server.clients.all().iter().map(buffers).sum()
 }

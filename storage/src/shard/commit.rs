@@ -99,8 +99,11 @@ impl Transaction<'_> {
         let stripe = self.stripe_mut(slot.stripe());
         if new.is_some() {
             stripe.put(index, table, hash, slot, old, location, &change).expect("room was reserved before the append");
-        } else if let Some(cell) = old {
-            stripe.remove(index, table, hash, slot, cell, &change);
+        } else {
+            if let Some(cell) = old {
+                stripe.remove(index, table, hash, slot, cell, &change);
+            }
+            // Also of a key that this very transaction made: for WATCH it has changed.
             stripe.set_last_delete(index, lsn);
         }
         if let Some(base) = op.base {
@@ -155,7 +158,10 @@ pub(crate) fn counter_change(old: Option<&Counted>, new: Option<&Counted>) -> Co
 impl super::Shard {
     pub(super) fn index_error(&self, error: IndexError) -> StorageError {
         match error {
-            IndexError::Full { .. } => StorageError::DiskFull { path: self.log.directory.path("") },
+            IndexError::Full { .. } => {
+                self.log.counts.refused();
+                StorageError::DiskFull { path: self.log.directory.path("") }
+            }
             IndexError::Io { action, source } => StorageError::Io { action, path: self.log.directory.path("index"), source },
             IndexError::BadCell { .. } => {
                 StorageError::Corrupt { path: self.log.directory.path("checkpoint"), offset: 0, lsn: Lsn(0), reason: error.to_string() }

@@ -158,10 +158,7 @@ pub(crate) fn counter_change(old: Option<&Counted>, new: Option<&Counted>) -> Co
 impl super::Shard {
     pub(super) fn index_error(&self, error: IndexError) -> StorageError {
         match error {
-            IndexError::Full { .. } => {
-                self.log.counts.refused();
-                StorageError::DiskFull { path: self.log.directory.path("") }
-            }
+            IndexError::Full { .. } => StorageError::DiskFull { path: self.log.directory.path("") },
             IndexError::Io { action, source } => StorageError::Io { action, path: self.log.directory.path("index"), source },
             IndexError::BadCell { .. } => {
                 StorageError::Corrupt { path: self.log.directory.path("checkpoint"), offset: 0, lsn: Lsn(0), reason: error.to_string() }

@@ -13,4 +13,5 @@ pub mod pubsub;
 pub mod rdb;
 pub mod server;
 pub mod session;
+pub mod shard;
 pub mod start;

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use esker_storage::shard::Shard;
-use esker_storage::types::Location;
 use tokio::sync::Notify;
 
 use crate::command::{Counters, Gates};
-use crate::config::{Config, FsyncMode};
+use crate::config::Config;
 use crate::net::{Clients, Durability};
 use crate::node::Summary;
-use crate::observe::{self, Latency, Monitors, SlowLog, Stats, StorageFigures};
+use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
 
@@ -81,6 +80,7 @@ impl Server {
             active_expire: AtomicBool::new(true),
         };
         server.config_changed();
+        server.watch_flushes();
         server
     }
 
@@ -90,6 +90,7 @@ impl Server {
         const BATCH_MICROS: i64 = 1000;
         let hot = self.config.hot();
         observe::logging::set_level(hot.log_level());
+        self.apply_sync_mode();
         let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);
@@ -100,12 +101,6 @@ impl Server {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.gates.all_open() && !self.clients.may_be_paused()
-    }
-
-    /// What the storage tells of itself.
-    #[must_use]
-    pub fn storage_figures(&self) -> StorageFigures {
-        StorageFigures::default()
     }
 
     /// When the newest checkpoint was finished, or this process started if it made none: seconds since the Unix epoch.
@@ -139,12 +134,6 @@ impl Server {
         Limits { max_bulk: self.config.hot().max_bulk_len() as i64, authenticated }
     }
 
-    /// Whether replies wait until their writes are flushed.
-    #[inline]
-    pub(crate) fn waits_for_flush(&self) -> bool {
-        self.config.hot().fsync() == FsyncMode::Always
-    }
-
     /// Whether outsiders are turned away.
     pub(crate) fn is_protected(&self) -> bool {
         self.config.hot().protected() && !self.config.hot().has_password()
@@ -154,19 +143,6 @@ impl Server {
     pub(crate) fn tcp_keepalive(&self) -> Option<Duration> {
         let seconds = self.config.hot().tcp_keepalive();
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-    }
-
-    /// Returns when a record is in memory, or cannot be read: the command finds out.
-    pub(crate) async fn fetch(&self, _location: Location) {
-        tokio::task::yield_now().await;
-    }
-
-    /// Has a checkpoint taken in the background.
-    pub(crate) fn start_checkpoint(&self) {}
-
-    /// Returns when a checkpoint was taken.
-    pub(crate) async fn checkpoint(&self) {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -68,7 +68,6 @@ impl Connection {
             runnable: false,
             needed: 0,
             fetched: Vec::new(),
-            fetched: Vec::new(),
             arguments: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -32,6 +33,9 @@ pub struct Checkpointer {
     /// Bytes of log appended when the last checkpoint began.
     last_bytes: AtomicU64,
     last_done: AtomicU64,
+    last_millis: AtomicU64,
+    lsn: AtomicU64,
+    count: AtomicU64,
     failed: AtomicBool,
 }
 
@@ -46,6 +50,12 @@ pub struct CheckpointStatus {
     pub last_ok: bool,
     /// Bytes of log written since the last one began.
     pub log_bytes_since: u64,
+    /// The index is in the newest one up to here.
+    pub lsn: Lsn,
+    /// How long the last one took.
+    pub last_millis: u64,
+    /// Those taken since the start.
+    pub count: u64,
 }
 
 impl Checkpointer {
@@ -58,6 +68,9 @@ impl Checkpointer {
             one_at_a_time: Mutex::new(()),
             last_bytes: AtomicU64::new(0),
             last_done: AtomicU64::new(0),
+            last_millis: AtomicU64::new(0),
+            lsn: AtomicU64::new(log.manifest.lock().checkpoint.map_or(0, |checkpoint| checkpoint.lsn.0)),
+            count: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         }
     }
@@ -74,6 +87,9 @@ impl Checkpointer {
             last_done: UnixMillis(self.last_done.load(Ordering::Relaxed) as i64),
             last_ok: !self.failed.load(Ordering::Relaxed),
             log_bytes_since: self.log.appended_bytes() - self.last_bytes.load(Ordering::Relaxed),
+            lsn: Lsn(self.lsn.load(Ordering::Relaxed)),
+            last_millis: self.last_millis.load(Ordering::Relaxed),
+            count: self.count.load(Ordering::Relaxed),
         }
     }
 
@@ -82,11 +98,15 @@ impl Checkpointer {
         let _guard = self.one_at_a_time.lock();
         self.running.store(true, Ordering::Release);
         let bytes = self.log.appended_bytes();
+        let started = Instant::now();
         let outcome = self.write();
         self.failed.store(outcome.is_err(), Ordering::Relaxed);
         // After a failure, too: the next attempt comes when as much again has been written, not in a busy loop.
         self.last_bytes.store(bytes, Ordering::Relaxed);
-        if outcome.is_ok() {
+        if let Ok(next) = &outcome {
+            self.lsn.store(next.0 - 1, Ordering::Relaxed);
+            self.count.fetch_add(1, Ordering::Relaxed);
+            self.last_millis.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
             self.last_done.store(wall_clock().0 as u64, Ordering::Relaxed);
         }
         self.running.store(false, Ordering::Release);

@@ -35,7 +35,7 @@ impl RealDirectory {
 
 impl Directory for RealDirectory {
     fn boot_id(&self) -> [u8; 16] {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         // Without a boot id each start counts as one after power loss: slow, and safe.
         u128::from_str_radix(&digits, 16).unwrap_or_else(|_| rand::random()).to_be_bytes()

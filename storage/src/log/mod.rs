@@ -5,6 +5,7 @@
 //! - Lock order: flushing, manifest, tail. Nobody holds the tail while doing I/O.
 
 mod durability;
+mod figures;
 mod keeper;
 mod segment;
 mod syncer;
@@ -12,6 +13,8 @@ mod table;
 mod tail;
 
 pub use durability::Durability;
+pub(crate) use figures::Counts;
+pub use figures::LogFigures;
 pub(crate) use keeper::KeeperSignal;
 pub(crate) use segment::NOTE_EVERY;
 pub use segment::Segment;
@@ -19,7 +22,6 @@ pub(crate) use syncer::SharedMode;
 pub use table::SegmentTable;
 pub(crate) use tail::{Appended, Tail};
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -56,7 +58,7 @@ pub struct Log {
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) table: ArcSwap<SegmentTable>,
     pub(crate) manifest_watcher: OnceLock<ManifestWatcher>,
-    pub(crate) appended_bytes: AtomicU64,
+    pub(crate) counts: Counts,
 }
 
 /// The log's threads; they end when told to.
@@ -157,6 +159,6 @@ impl Log {
     /// Bytes of entries appended since the start.
     #[must_use]
     pub fn appended_bytes(&self) -> u64 {
-        self.appended_bytes.load(Ordering::Relaxed)
+        self.counts.appended_bytes()
     }
 }

@@ -88,12 +88,14 @@ impl Log {
         if target <= self.durability.flushed() {
             return Ok(target);
         }
+        let started = Instant::now();
         for segment in segments {
             if let Err(error) = segment.sync() {
                 self.durability.poison(&error);
                 return Err(error);
             }
         }
+        self.counts.synced(started.elapsed());
         // The mark is due before anyone hears of the flush, so that the next batch carries it.
         self.tail.lock().mark_due = Some(target);
         self.durability.set_flushed(target);

@@ -6,7 +6,6 @@
 //! - A segment's header is its first append, so a spare without a header holds nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::MutexGuard;
@@ -99,7 +98,7 @@ impl Log {
         tail.segment.set_last_lsn(head.lsn);
         tail.last_time = time;
         tail.next = head.lsn.next();
-        self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + len as u64, Ordering::Relaxed);
+        self.counts.appended(len as u64);
         self.durability.set_written(head.lsn);
         Ok(Appended { lsn: head.lsn, segment: tail.segment.id(), offset })
     }
@@ -161,6 +160,7 @@ impl Log {
             }
             let timed_out = !tail.spare_failed && self.spare_ready.wait_for(tail, SPARE_PATIENCE).timed_out();
             if tail.spare.is_none() && (tail.spare_failed || timed_out) {
+                self.counts.refused();
                 return Err(StorageError::DiskFull { path: self.directory.path("") });
             }
             self.durability.check()?;

@@ -1,7 +1,6 @@
 //! From a chain of segments and the end of the log to a log that can be appended to.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -81,7 +80,7 @@ pub(super) fn start(
         manifest: Mutex::new(manifest),
         table: ArcSwap::from_pointee(chain.table),
         manifest_watcher: std::sync::OnceLock::new(),
-        appended_bytes: AtomicU64::new(0),
+        counts: crate::log::Counts::default(),
     };
     let values = Values::new(Arc::clone(directory), history, shard);
     Ok((Arc::new(log), Arc::new(values)))

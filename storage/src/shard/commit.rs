@@ -52,9 +52,11 @@ impl Transaction<'_> {
         for (control, _) in &self.pending.controls {
             match control {
                 Control::Flush { flushed, .. } => {
-                    drop(entry.push(&Op::control(OpCode::FlushTables, &FlushedTable::encode_all(&[*flushed]))))
+                    entry.push(&Op::control(OpCode::FlushTables, &FlushedTable::encode_all(&[*flushed])));
                 }
-                Control::Swap(swapped) => drop(entry.push(&Op::control(OpCode::SwapDatabases, &swapped.encode()))),
+                Control::Swap(swapped) => {
+                    entry.push(&Op::control(OpCode::SwapDatabases, &swapped.encode()));
+                }
                 Control::Forget(_) => {}
             }
         }
@@ -158,7 +160,10 @@ pub(crate) fn counter_change(old: Option<&Counted>, new: Option<&Counted>) -> Co
 impl super::Shard {
     pub(super) fn index_error(&self, error: IndexError) -> StorageError {
         match error {
-            IndexError::Full { .. } => StorageError::DiskFull { path: self.log.directory.path("") },
+            IndexError::Full { .. } => {
+                self.log.counts.refused();
+                StorageError::DiskFull { path: self.log.directory.path("") }
+            }
             IndexError::Io { action, source } => StorageError::Io { action, path: self.log.directory.path("index"), source },
             IndexError::BadCell { .. } => {
                 StorageError::Corrupt { path: self.log.directory.path("checkpoint"), offset: 0, lsn: Lsn(0), reason: error.to_string() }

@@ -19,7 +19,7 @@ use crate::options::{Options, SyncMode};
 use crate::recovery::{Recovered, RecoveryReport};
 use crate::segment::footer::key_hash;
 use crate::slot::slot_of;
-use crate::types::{DATABASES, Db, Location, Lsn, TableId};
+use crate::types::{DATABASES, Db, Location, Lsn, NodeId, SLOTS, STRIPES, Slot, TableId};
 
 /// One shard of a node.
 pub struct Shard {
@@ -203,6 +203,31 @@ impl Shard {
     /// I/O errors; the log goes on without the checkpoint.
     pub fn checkpoint(&self) -> Result<Lsn> {
         self.checkpointer.take()
+    }
+
+    /// The node that this copy of the shard belongs to.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.log.node
+    }
+
+    /// Records read from disk because they were not in memory.
+    #[must_use]
+    pub fn cold_reads(&self) -> u64 {
+        self.readers.count()
+    }
+
+    /// Bytes of keys and values that the index points to, all databases together. Takes each stripe's lock for a moment.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        let tables = self.index.tables();
+        let of_stripe = |number: usize| {
+            let stripe = self.index.stripe(number).read();
+            let slots = (0..SLOTS / STRIPES as u16).map(|n| Slot(number as u16 * (SLOTS / STRIPES as u16) + n));
+            let of_slot = |slot| (0..DATABASES).map(|db| stripe.slot_counters(&self.index, tables.slot(Db(db)), slot).bytes).sum::<u64>();
+            slots.map(of_slot).sum::<u64>()
+        };
+        (0..STRIPES).map(of_stripe).sum()
     }
 
     /// Whether a checkpoint is being taken, and when the last one was done.

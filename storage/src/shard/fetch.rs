@@ -29,6 +29,7 @@ pub type FetchDone = Box<dyn FnOnce(Result<FetchedRecord>) + Send>;
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<(Location, FetchDone)>,
+    taken: u64,
     stop: bool,
 }
 
@@ -54,8 +55,15 @@ impl Readers {
     }
 
     pub(super) fn submit(&self, location: Location, done: FetchDone) {
-        self.shared.0.lock().jobs.push_back((location, done));
+        let mut queue = self.shared.0.lock();
+        queue.jobs.push_back((location, done));
+        queue.taken += 1;
+        drop(queue);
         self.shared.1.notify_one();
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.shared.0.lock().taken
     }
 
     pub(super) fn stop(&self) {

@@ -1,0 +1,37 @@
+//! Opening the shard as the options say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use esker_storage::error::{Result, StorageError};
+use esker_storage::fs::{Directory, RealDirectory};
+use esker_storage::options::{Options, SyncMode};
+use esker_storage::shard::Shard;
+
+use crate::config::{Config, FsyncMode};
+use crate::observe::memory_limit;
+
+/// Opens, recovers or creates the shard in the data directory.
+///
+/// # Errors
+/// The directory is locked, unfit or of a later version; the log is corrupt.
+pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
+    let root = RealDirectory::open(dir).map_err(|source| StorageError::Io { action: "open", path: dir.to_owned(), source })?;
+    let root: Arc<dyn Directory> = Arc::new(root);
+    let options = Options {
+        sync: sync_mode(config.hot().fsync()),
+        segment_size: config.segment_size() as u32,
+        memory_limit: memory_limit(&config.text("memory-limit")),
+        ..Options::default()
+    };
+    Shard::open(&root, options)
+}
+
+/// The storage's name for `appendfsync`.
+pub(crate) fn sync_mode(mode: FsyncMode) -> SyncMode {
+    match mode {
+        FsyncMode::Always => SyncMode::Always,
+        FsyncMode::EverySecond => SyncMode::EverySec,
+        FsyncMode::No => SyncMode::No,
+    }
+}

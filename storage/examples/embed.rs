@@ -13,7 +13,7 @@ const DB: Db = Db(0);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).map_or_else(|| std::env::temp_dir().join("esker-embed"), PathBuf::from);
-    let directory: Arc<dyn Directory> = Arc::new(RealDirectory::new(&path)?);
+    let directory: Arc<dyn Directory> = Arc::new(RealDirectory::open(&path)?);
     println!("data in {}", path.display());
 
     let shard = Shard::open(&directory, Options::default())?;

@@ -2,7 +2,7 @@
 
 use super::{Call, CommandError, Flags, Group, Keys, Spec};
 use crate::observe::info::human;
-use crate::observe::{memory, memory_limit};
+use crate::observe::memory;
 
 const ROW: Spec = Spec {
     name: "memory|usage",
@@ -106,7 +106,7 @@ fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 fn doctor(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let process = memory();
     let used = process.anonymous + call.server.storage_figures().index_bytes;
-    let limit = memory_limit(&call.server.config.text("memory-limit"));
+    let limit = call.server.config.memory_limit();
     let verdict = if used > limit {
         "more than memory-limit allows: give the server more memory, or store less"
     } else if used > limit / 10 * 9 {

@@ -8,6 +8,7 @@ mod kind;
 mod load;
 mod open_files;
 mod output_limit;
+pub mod reference;
 mod rewrite;
 mod special;
 mod split;
@@ -103,6 +104,23 @@ impl Config {
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         PathBuf::from(self.text("dir"))
+    }
+
+    /// Bytes of a log segment: as set, or what suits the limit of the disk.
+    #[must_use]
+    pub fn segment_size(&self) -> u64 {
+        let limit = self.bytes("maxdisk");
+        match self.bytes("segment-size") {
+            0 if limit == 0 => 64 << 20,
+            0 => (limit / 64).clamp(1 << 20, 64 << 20),
+            given => given,
+        }
+    }
+
+    /// Bytes of memory that index, populated pages and the server itself may take together.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        crate::observe::memory_limit(&self.text("memory-limit"))
     }
 
     /// Number of workers.

@@ -75,3 +75,14 @@ pub fn oom_scores(_: &str, words: &[&str]) -> Result<String, String> {
         _ => Err("wrong number of arguments".to_owned()),
     }
 }
+
+/// `segment-size`: bytes from 1 MiB to 64 MiB, or 0.
+pub fn segment_size(_: &str, words: &[&str]) -> Result<String, String> {
+    const LEAST: u64 = 1 << 20;
+    const MOST: u64 = 64 << 20;
+    let given = super::Kind::BYTES.canonical("", words)?;
+    match given.parse::<u64>() {
+        Ok(0 | LEAST..=MOST) => Ok(given),
+        _ => Err(format!("argument must be between {LEAST} and {MOST} inclusive")),
+    }
+}

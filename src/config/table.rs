@@ -1,6 +1,6 @@
 //! The directives that mean something here.
 
-use super::special::{appendonly, bind, event_classes, output_limits, percentiles};
+use super::special::{appendonly, bind, event_classes, output_limits, percentiles, segment_size};
 use super::{Directive, Kind};
 
 const fn used(name: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Directive {
@@ -90,5 +90,5 @@ pub const USED: &[Directive] = &[
     )
     .fixed(),
     used("maxdisk", Kind::BYTES, "0", "Bytes of disk that the log may take; 0: no limit.").fixed(),
-    used("segment-size", Kind::Memory { min: 1 << 20, max: 64 << 20 }, "67108864", "Size of a log segment.").fixed().hidden(),
+    used("segment-size", Kind::Special(segment_size), "0", "Size of a log segment; 0: what suits maxdisk.").fixed().hidden(),
 ];

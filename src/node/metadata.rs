@@ -154,26 +154,29 @@ impl Metadata {
 /// Lines of text: a summary is written once a start, and may be read with `strings`.
 fn encode(recovery: &RecoveryFigures) -> Vec<u8> {
     let r = recovery;
-    let numbers = [r.millis, r.keys, r.entries_replayed, r.bytes_replayed, r.bytes_cut, r.value_segments_removed];
-    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-    format!("{}\n{}\n{}", r.kind, r.torn_file, numbers.join("\n")).into_bytes()
+    let replayed = [r.entries_replayed, r.bytes_replayed, r.bytes_cut, r.index_repairs, r.value_segments_removed];
+    let numbers = [r.millis, r.keys, r.keys_from_checkpoint].into_iter().chain(replayed);
+    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    format!("{}\n{}\n{}", r.kind, r.reason.replace('\n', " "), numbers.join("\n")).into_bytes()
 }
 
 fn decode(bytes: &[u8]) -> Option<RecoveryFigures> {
-    const KINDS: [&str; 4] = ["empty", "clean", "crash", "power-loss"];
+    const KINDS: [&str; 4] = ["fresh", "clean", "crash", "power-loss"];
     let mut lines = std::str::from_utf8(bytes).ok()?.split('\n');
     let kind = lines.next()?;
     let kind = KINDS.iter().find(|known| **known == kind)?;
-    let torn_file = lines.next()?.to_owned();
+    let reason = lines.next()?.to_owned();
     let mut number = || lines.next()?.parse().ok();
     Some(RecoveryFigures {
         kind,
+        reason,
         millis: number()?,
         keys: number()?,
+        keys_from_checkpoint: number()?,
         entries_replayed: number()?,
         bytes_replayed: number()?,
         bytes_cut: number()?,
-        torn_file,
+        index_repairs: number()?,
         value_segments_removed: number()?,
     })
 }
@@ -187,13 +190,15 @@ mod tests {
     fn figures() -> RecoveryFigures {
         RecoveryFigures {
             kind: "power-loss",
+            reason: "another boot".to_owned(),
             millis: 1,
             keys: 2,
-            entries_replayed: 3,
-            bytes_replayed: 4,
-            bytes_cut: 5,
-            torn_file: "torn-7.log".to_owned(),
-            value_segments_removed: 6,
+            keys_from_checkpoint: 3,
+            entries_replayed: 4,
+            bytes_replayed: 5,
+            bytes_cut: 6,
+            index_repairs: 7,
+            value_segments_removed: 8,
         }
     }
 

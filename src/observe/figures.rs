@@ -5,20 +5,24 @@ use esker_storage::types::NodeId;
 /// How the data came back at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryFigures {
-    /// `empty`, `clean`, `crash` or `power-loss`.
+    /// `fresh`, `clean`, `crash` or `power-loss`.
     pub kind: &'static str,
+    /// Why the index was not trusted.
+    pub reason: String,
     /// How long it took.
     pub millis: u64,
     /// Keys found.
     pub keys: u64,
+    /// Keys that came from a checkpoint.
+    pub keys_from_checkpoint: u64,
     /// Entries of the log that were applied again.
     pub entries_replayed: u64,
     /// Bytes of the log that were read for that.
     pub bytes_replayed: u64,
     /// Bytes behind the last sound entry that were cut off, all of them saved first.
     pub bytes_cut: u64,
-    /// The file that holds them, if any.
-    pub torn_file: String,
+    /// Changes of the index that were under way, undone or finished.
+    pub index_repairs: u64,
     /// Value segments that no entry referred to, removed.
     pub value_segments_removed: u64,
 }

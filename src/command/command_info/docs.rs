@@ -1,18 +1,11 @@
 //! COMMAND DOCS.
 
-use super::{Command, lower, top_level};
+use super::{Command, arguments, grammar, lower, top_level};
 use crate::command::{Call, CommandError, Group};
 use crate::protocol::Reply;
 
 /// Commands that newer ones replace: since when, and by which.
-const REPLACED: &[(&str, &str, &str)] = &[
-    ("substr", "2.0.0", "`GETRANGE`"),
-    ("getset", "6.2.0", "`SET` with the `GET` argument"),
-    ("setnx", "2.6.12", "`SET` with the `NX` argument"),
-    ("setex", "2.6.12", "`SET` with the `EX` argument"),
-    ("psetex", "2.6.12", "`SET` with the `PX` argument"),
-    ("quit", "7.2.0", "just closing the connection"),
-];
+const REPLACED: &[(&str, &str, &str)] = &[("substr", "2.0.0", "`GETRANGE`"), ("getset", "6.2.0", "`SET` with the `GET` argument")];
 
 pub(super) fn docs(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let names = &call.args[2..];
@@ -27,9 +20,10 @@ pub(super) fn docs(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn write(command: Command, reply: &mut Reply) {
     let replaced = REPLACED.iter().find(|(name, _, _)| *name == command.name);
+    let arguments = arguments::parse(grammar::grammar(command.name));
     let subcommands: Vec<Command> = command.subcommands().collect();
     reply.bulk(command.name.as_bytes());
-    reply.map(4 + if replaced.is_some() { 3 } else { 0 } + usize::from(!subcommands.is_empty()));
+    reply.map(4 + if replaced.is_some() { 3 } else { 0 } + usize::from(!arguments.is_empty()) + usize::from(!subcommands.is_empty()));
     field("summary", command.row.map_or("A container; its subcommands do the work.", |row| row.summary), reply);
     field("since", command.since(), reply);
     field("group", group(command.group()), reply);
@@ -40,6 +34,10 @@ fn write(command: Command, reply: &mut Reply) {
         reply.simple("deprecated");
         field("deprecated_since", since, reply);
         field("replaced_by", by, reply);
+    }
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        arguments::write(&arguments, reply);
     }
     if !subcommands.is_empty() {
         reply.bulk(b"subcommands");

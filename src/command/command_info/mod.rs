@@ -1,8 +1,10 @@
 //! COMMAND: the table, told to clients.
 
+mod arguments;
 mod docs;
 mod entry;
 mod facts;
+mod grammar;
 mod keys;
 mod list;
 

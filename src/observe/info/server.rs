@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Lines, Source, percent, ratio};
 use crate::config::REDIS_VERSION;
-use crate::observe::{cpu_times, memory as process_memory, memory_limit, physical_memory};
+use crate::observe::{cpu_times, memory as process_memory, physical_memory};
 
 const DAY: u64 = 86400;
 /// Redis counts the time since a key's last use in this many bits of seconds.
@@ -80,7 +80,7 @@ pub(super) fn memory(source: &Source<'_>, out: &mut Lines) {
     out.put("mem_index_bytes", index);
     out.put("mem_anonymous_bytes", process.anonymous);
     out.put("mem_mapped_bytes", process.file + process.shared);
-    out.put("mem_limit_bytes", memory_limit(&server.config.text("memory-limit")));
+    out.put("mem_limit_bytes", server.config.memory_limit());
     for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
         out.put(name, process.anonymous);
     }

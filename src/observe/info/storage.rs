@@ -49,12 +49,14 @@ fn as_append_only_file(log: &LogFigures, out: &mut Lines) {
 
 fn recovery(recovery: &RecoveryFigures, out: &mut Lines) {
     out.put("recovery_kind", recovery.kind);
+    out.put("recovery_reason", &recovery.reason);
     out.put("recovery_ms", recovery.millis);
     out.put("recovery_keys", recovery.keys);
+    out.put("recovery_keys_from_checkpoint", recovery.keys_from_checkpoint);
     out.put("recovery_entries_replayed", recovery.entries_replayed);
     out.put("recovery_bytes_replayed", recovery.bytes_replayed);
     out.put("recovery_bytes_cut", recovery.bytes_cut);
-    out.put("recovery_torn_file", &recovery.torn_file);
+    out.put("recovery_index_repairs", recovery.index_repairs);
     out.put("recovery_value_segments_removed", recovery.value_segments_removed);
 }
 

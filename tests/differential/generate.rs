@@ -58,6 +58,32 @@ pub const BITMAPS: &[&str] = &[
     "BITFIELD_RO key field_op*",
 ];
 
+/// Commands on strings of megabytes, which are changed in places.
+pub const LARGE: &[&str] = &[
+    "SET key large",
+    "SETRANGE key large_offset value",
+    "SETRANGE key large_offset value",
+    "SETBIT key large_bit bit",
+    "SETBIT key large_bit bit",
+    "BITFIELD key INCRBY i33 large_bit number",
+    "BITFIELD key SET u8 large_bit number OVERFLOW SAT INCRBY i16 large_bit number",
+    "APPEND key value",
+    "APPEND key large",
+    "GETRANGE key large_offset large_offset",
+    "GETBIT key large_bit",
+    "STRLEN key",
+    "BITCOUNT key",
+    "BITCOUNT key large_bit large_bit BIT",
+    "BITPOS key bit large_offset",
+    "BITPOS key 0|1 large_bit large_bit BIT",
+    "BITOP OR|XOR key key key",
+    "COPY key key REPLACE",
+    "RENAME key key",
+    "EXPIRE key 100000",
+    "PERSIST key",
+    "GETDEL key",
+];
+
 /// Commands on keys of any type.
 pub const KEYS: &[&str] = &[
     "DEL key*",
@@ -149,6 +175,9 @@ fn word(rng: &mut StdRng, name: &str) -> Request {
             _ => rng.random_range(0..90).to_string(),
         }),
         "bit" => one(pick(rng, &["0", "1", "0", "1", "0", "1", "2", "-1", "x"])),
+        "large" => vec![vec![rng.random_range(b'a'..=b'z'); rng.random_range(100_000..3_000_000)]],
+        "large_offset" => one(&rng.random_range(0..3_000_000).to_string()),
+        "large_bit" => one(&rng.random_range(0..24_000_000).to_string()),
         "unit" => one(pick(rng, &["BIT", "BYTE", "bit", "byte", "BITS"])),
         "seconds" => one(pick(rng, &["100000", "200000", "300000", "100000", "0", "-1", "x", "9223372036854775807", "9223372036854775"])),
         "millis" => one(pick(rng, &["100000000", "200000000", "0", "-5", "1.5", "9223372036854775807", "100000000"])),

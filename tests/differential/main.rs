@@ -13,11 +13,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use compare::{CLIENTS, Pair, Step};
-use generate::{BITMAPS, KEYS, STRINGS, TRANSACTIONS};
+use generate::{BITMAPS, KEYS, LARGE, STRINGS, TRANSACTIONS};
 use server::Server;
 use wire::Connection;
-
-const STEPS: usize = 40;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -31,13 +29,18 @@ fn first_seed() -> u64 {
 
 /// Compares on sequences made of these families, half of them in each protocol.
 fn compare(families: &[&[&str]], clients: usize) {
+    compare_some(families, clients, 150, 40);
+}
+
+/// The same with this many sequences, unless the setting says otherwise, of so many steps.
+fn compare_some(families: &[&[&str]], clients: usize, sequences: u64, steps: usize) {
     let Some(redis) = Server::redis() else { return };
     let esker = Server::esker();
     let seed = first_seed();
-    for seed in seed..seed + setting("DIFFERENTIAL_SEQUENCES").unwrap_or(150) {
+    for seed in seed..seed + setting("DIFFERENTIAL_SEQUENCES").unwrap_or(sequences) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut steps: Vec<Step> =
-            (0..STEPS).map(|_| Step { client: rng.random_range(0..clients), request: generate::request(&mut rng, families) }).collect();
+            (0..steps).map(|_| Step { client: rng.random_range(0..clients), request: generate::request(&mut rng, families) }).collect();
         // No transaction is left open, so that what the sequence did is visible at its end.
         steps.extend((0..clients).map(|client| Step { client, request: vec![b"EXEC".to_vec()] }));
         let pair = Pair { esker: esker.port, redis: redis.port, protocol: 2 + (seed % 2) as u8 };
@@ -65,6 +68,12 @@ fn keys_and_expiry_answer_as_redis_does() {
 #[test]
 fn transactions_answer_as_redis_does() {
     compare(&[TRANSACTIONS, KEYS, STRINGS, STRINGS, BITMAPS], CLIENTS);
+}
+
+#[test]
+fn large_strings_answer_as_redis_does() {
+    // Long enough for chains of changes that are folded into one image.
+    compare_some(&[LARGE], 1, 4, 300);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::Log;
 use super::segment::Segment;
 use super::tail::Spare;
 use crate::error::{Result, StorageError};
-use crate::manifest::{SegmentEntry, SegmentState};
+use crate::manifest::{Manifest, SegmentEntry, SegmentState};
 use crate::mapping::AppendMap;
 use crate::segment::names::FileName;
 use crate::segment::{Continuity, FooterBuilder, Frame, SegmentKind, SegmentReader};
@@ -99,16 +99,23 @@ impl Log {
 
     /// Gives segments that became active their name and a line in the manifest.
     pub(crate) fn register_active(&self) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        if self.register_begun(&mut manifest)? { self.store_manifest(&mut manifest) } else { Ok(()) }
+    }
+
+    /// Lists in `manifest` the segments that have begun and are not in it; whether there were any.
+    fn register_begun(&self, manifest: &mut Manifest) -> Result<bool> {
         let begun: Vec<_> = {
             let tail = self.tail.lock();
             tail.full.iter().chain([&tail.segment]).cloned().collect()
         };
-        let mut manifest = self.manifest.lock();
         let mut changed = false;
         for segment in begun {
             if manifest.segments.iter().any(|s| s.generation == segment.generation()) {
                 continue;
             }
+            // What the manifest lists is there after power loss: at least the header has to be.
+            segment.sync()?;
             let base = segment.base_lsn().expect("a segment behind the tail has begun");
             let from = FileName::Spare(segment.generation()).to_string();
             let to = FileName::Segment(base, segment.generation()).to_string();
@@ -126,7 +133,7 @@ impl Log {
             }
             changed = true;
         }
-        if changed { self.store_manifest(&mut manifest) } else { Ok(()) }
+        Ok(changed)
     }
 
     /// Makes a spare and hands it to the tail; without space the tail is told so.
@@ -142,6 +149,9 @@ impl Log {
 
     pub(crate) fn make_spare(&self) -> Result<Spare> {
         let mut manifest = self.manifest.lock();
+        // A spare that became active since is listed before its reservation is given to another: until there is a spare again, no
+        // more can follow it.
+        self.register_begun(&mut manifest)?;
         let (generation, id) = (manifest.identity.next_generation, manifest.identity.next_segment);
         let name = FileName::Spare(generation).to_string();
         let made = self.make_spare_file(&name);

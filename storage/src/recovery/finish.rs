@@ -34,11 +34,16 @@ pub(super) fn start(
     report: &mut RecoveryReport,
 ) -> Result<(Arc<Log>, Arc<Values>)> {
     if let Some(torn) = &end.torn {
-        report.bytes_cut = torn.cut(&mut chain)?;
+        let cut = torn.save(&mut chain)?;
+        report.bytes_cut = cut.bytes;
         let kept = |entry: &SegmentEntry| chain.links.iter().any(|link| link.header.generation == entry.generation);
         manifest.segments.retain(kept);
+        manifest.store(directory.as_ref())?;
+        cut.finish(&chain)?;
     }
     report.values_removed = remove_unnamed_values(directory.as_ref(), &mut manifest, &chain, end)?;
+    list_adopted(&mut manifest, &chain);
+    remove_leftovers(directory.as_ref(), &mut manifest)?;
     let writer = WriterId(rand::random());
     let epoch = EpochNumber(end.epoch.0 + 1);
     let (segment, appender, full) = active(&mut chain, &mut manifest, end, epoch, writer, options)?;
@@ -167,8 +172,6 @@ fn create_first(
     manifest.identity.next_generation = Generation(generation.0 + 1);
     manifest.identity.next_segment.0 += 1;
     manifest.segments.push(SegmentEntry { id, generation, kind: SegmentKind::Log, state: SegmentState::Active, base, stamp: base.0 });
-    // The segment is in the manifest before its first entry.
-    manifest.store(chain.directory.as_ref())?;
     chain.table = chain.table.with(Arc::clone(&segment));
     Ok((segment, appender))
 }
@@ -184,7 +187,8 @@ pub(super) fn bind(log: &Log, index: &Arc<Index>) -> Result<()> {
     let watched = Arc::clone(index);
     let _ = log.manifest_watcher.set(Box::new(move |current, next| watched.expect_manifest(current, next)));
     index.set_clean(false);
-    Ok(())
+    // Segment and epoch are in the manifest before their first entry.
+    log.store_manifest(&mut log.manifest.lock())
 }
 
 /// Appends the entry that begins this start's epoch.
@@ -210,6 +214,39 @@ pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Resul
     }
     crate::shard::note_replay_position(log, index);
     log.keeper.wake();
+    Ok(())
+}
+
+/// Lists a spare that had become active when the last run ended.
+fn list_adopted(manifest: &mut Manifest, chain: &Chain) {
+    for link in &chain.links {
+        if !manifest.segments.iter().any(|entry| entry.generation == link.header.generation) {
+            manifest.segments.push(SegmentEntry {
+                id: link.header.segment_id,
+                generation: link.header.generation,
+                kind: SegmentKind::Log,
+                state: SegmentState::Active,
+                base: link.header.base_lsn,
+                stamp: link.header.stamp,
+            });
+        }
+    }
+}
+
+/// Removes files that nothing refers to any more: spares that never became active, checkpoints that were replaced or never finished.
+fn remove_leftovers(directory: &dyn Directory, manifest: &mut Manifest) -> Result<()> {
+    let names = directory.list().map_err(StorageError::io("list", directory.path("")))?;
+    for name in names {
+        let left_over = match FileName::parse(&name) {
+            Some(FileName::Spare(_)) => true,
+            Some(FileName::Checkpoint(lsn)) => manifest.checkpoint.is_none_or(|checkpoint| checkpoint.lsn != lsn),
+            _ => name == crate::segment::names::MANIFEST_TMP,
+        };
+        if left_over {
+            directory.remove(&name).map_err(StorageError::io("remove", directory.path(&name)))?;
+        }
+    }
+    manifest.identity.spare = None;
     Ok(())
 }
 

@@ -148,7 +148,7 @@ fn catch_up(manifest: &Manifest, chain: &Chain, index: &Index, report: &mut Reco
     };
     let clean = index.is_clean();
     let mut replay = Replay::new(chain, index, manifest.identity.key_hash_seed, None);
-    let end = scan::scan(chain, manifest, start, &mut replay)?;
+    let end = scan::scan(chain, manifest, start, true, &mut replay)?;
     if replay.highest_applied() > end.last {
         return Ok(Err("it is ahead of the log".to_owned()));
     }
@@ -182,7 +182,7 @@ fn rebuild(
     report.keys_from_checkpoint = loaded.as_ref().map_or(0, |loaded| loaded.keys);
     let from = loaded.as_ref().map_or(Lsn(1), |loaded| loaded.replay_from);
     let mut replay = Replay::new(chain, &index, manifest.identity.key_hash_seed, loaded);
-    let end = scan::scan(chain, manifest, chain.before(from), &mut replay)?;
+    let end = scan::scan(chain, manifest, chain.before(from), false, &mut replay)?;
     (report.entries_replayed, report.bytes_replayed) = (replay.entries(), replay.bytes());
     report.kind = RestartKind::PowerLoss { reason };
     index.trust(surroundings);

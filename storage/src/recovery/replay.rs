@@ -45,6 +45,11 @@ impl<'a> Replay<'a> {
         self.entries
     }
 
+    /// Everything up to here was flushed before the checkpoint that was loaded got its name.
+    pub(super) fn checkpointed(&self) -> Lsn {
+        self.loaded.as_ref().map_or(Lsn(0), |loaded| loaded.reaches)
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -11,6 +11,9 @@ use crate::segment::reader::last_nonzero;
 use crate::segment::{BadFrame, Continuity, Frame, SegmentReader};
 use crate::types::{EpochNumber, Lsn, NodeId, UnixMillis};
 
+/// How far behind the written end a process that was killed can have left bytes: one append, copied front to back.
+const KILLED_APPEND: usize = 2 << 20;
+
 /// A place between two frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -23,11 +26,14 @@ pub(crate) struct Position {
 }
 
 /// Replays the log from `start` on and says how it ends.
-pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, replay: &mut Replay<'_>) -> Result<LogEnd> {
+///
+/// `memory_survived`: the process ended, the machine did not, so what lies far behind the written end has not been touched. It is then
+/// not looked at: reading 64 MiB of zeros would take longer than all the rest.
+pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_survived: bool, replay: &mut Replay<'_>) -> Result<LogEnd> {
     let mut end = LogEnd {
         last: start.lsn,
         epoch: manifest.epochs.last().map_or(EpochNumber(0), |epoch| epoch.number),
-        flushed: manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed),
+        flushed: manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed).max(replay.checkpointed()),
         time: UnixMillis(0),
         position: start,
         torn: None,
@@ -49,8 +55,8 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, replay: 
         end.last = reader.last_lsn();
         end.position = Position { link: number, offset: reader.offset(), lsn: end.last };
         link.segment.set_last_lsn(end.last);
-        let trailing = bad.or_else(|| bytes_after_the_end(&reader, bytes));
-        if let Some(bad) = trailing {
+        let trailing = bad.or_else(|| bytes_after_the_end(&reader, bytes, if memory_survived { KILLED_APPEND } else { usize::MAX }));
+        if let Some(bad) = trailing.filter(|bad| !is_torn_footer(chain, number, bad)) {
             end.torn = Some(judge(chain, number, &bad, manifest.identity.node, &mut end)?);
             return Ok(end);
         }
@@ -80,11 +86,18 @@ fn read_frames(
 }
 
 /// A zero length ends the frames, and zeros must follow.
-fn bytes_after_the_end(reader: &SegmentReader<'_>, bytes: &[u8]) -> Option<BadFrame> {
+fn bytes_after_the_end(reader: &SegmentReader<'_>, bytes: &[u8], limit: usize) -> Option<BadFrame> {
     let rest = bytes.get(reader.offset()..)?;
+    let rest = &rest[..rest.len().min(limit)];
     last_nonzero(rest)?;
     let reason = crate::segment::BadFrameReason::Decode(crate::codec::DecodeError::Length);
     Some(BadFrame { offset: reader.offset() as u64, lsn: reader.last_lsn().next(), reason })
+}
+
+/// Whether the entries of the next segment follow right behind: then none is missing, and what does not pass is the footer that was
+/// being written when power was lost. The segment will be sealed again.
+fn is_torn_footer(chain: &Chain, number: usize, bad: &BadFrame) -> bool {
+    !chain.links[number].sealed && chain.links.get(number + 1).is_some_and(|next| next.header.base_lsn == bad.lsn)
 }
 
 fn judge(chain: &Chain, number: usize, bad: &BadFrame, node: NodeId, end: &mut LogEnd) -> Result<Torn> {

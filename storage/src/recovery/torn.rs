@@ -1,6 +1,10 @@
-//! Cutting a torn tail: everything cut is saved first.
+//! Cutting a torn tail.
+//!
+//! Invariants:
+//! - Everything that is cut is on the medium in a `torn-*.log` before it is cut.
+//! - A segment is removed only after the manifest has ceased to list it, durably.
 
-use super::chain::Chain;
+use super::chain::{Chain, Link};
 use crate::error::{Result, StorageError};
 use crate::segment::names::FileName;
 use crate::segment::reader::last_nonzero;
@@ -28,26 +32,22 @@ pub(super) fn plan(chain: &Chain, number: usize, offset: usize, lsn: Lsn) -> Res
 }
 
 impl Torn {
-    /// Saves the pieces, makes that durable, then cuts; returns the bytes cut. Segments behind the first are removed from the chain.
-    pub(super) fn cut(&self, chain: &mut Chain) -> Result<u64> {
-        let mut cut = 0;
+    /// Saves the pieces and makes that durable; returns how many bytes they have. The chain ends before what is to be cut from then on.
+    pub(super) fn save(&self, chain: &mut Chain) -> Result<Cut> {
+        let mut bytes = 0;
         for &(at, from, len) in &self.pieces {
             if len > 0 {
-                self.save(chain, at, from, len)?;
-                cut += len as u64;
+                self.save_piece(chain, at, from, len)?;
+                bytes += len as u64;
             }
         }
         chain.directory.sync().map_err(StorageError::io("sync", chain.directory.path("")))?;
         let (first, from, len) = self.pieces[0];
-        zero(chain, first, from, len)?;
-        for link in chain.links.drain(first + 1..) {
-            let name = FileName::Segment(link.header.base_lsn, link.header.generation).to_string();
-            chain.directory.remove(&name).map_err(StorageError::io("remove", chain.directory.path(&name)))?;
-        }
-        Ok(cut)
+        let behind = chain.links.drain(first + 1..).collect();
+        Ok(Cut { bytes, from, len, behind })
     }
 
-    fn save(&self, chain: &Chain, at: usize, from: usize, len: usize) -> Result<()> {
+    fn save_piece(&self, chain: &Chain, at: usize, from: usize, len: usize) -> Result<()> {
         let link = &chain.links[at];
         let bytes = &link.segment.bytes(0).unwrap_or_default()[from..from + len];
         let torn = TornTail { segment: link.header, offset: from as u64, lsn: self.lsn, bytes }.encode();
@@ -64,6 +64,27 @@ impl Torn {
             link.segment.file().path().display(),
             path.display()
         );
+        Ok(())
+    }
+}
+
+/// What was saved and is still to be taken out of the log.
+pub(super) struct Cut {
+    /// How much that is.
+    pub(super) bytes: u64,
+    from: usize,
+    len: usize,
+    behind: Vec<Link>,
+}
+
+impl Cut {
+    /// Cuts, once the manifest on the medium lists no segment behind the end of `chain`.
+    pub(super) fn finish(self, chain: &Chain) -> Result<()> {
+        zero(chain, chain.links.len() - 1, self.from, self.len)?;
+        for link in self.behind {
+            let name = FileName::Segment(link.header.base_lsn, link.header.generation).to_string();
+            chain.directory.remove(&name).map_err(StorageError::io("remove", chain.directory.path(&name)))?;
+        }
         Ok(())
     }
 }

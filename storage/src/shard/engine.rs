@@ -125,6 +125,22 @@ impl Shard {
         }
     }
 
+    /// Values from this length on lie in value segments.
+    #[must_use]
+    pub fn large_value_threshold(&self) -> usize {
+        self.options.value_segment_threshold()
+    }
+
+    /// Begins a large value that arrives in pieces: it is written beside the log, without any lock, and named by
+    /// [`Transaction::put_stored`].
+    ///
+    /// # Errors
+    /// No room; I/O errors.
+    pub fn value_writer(&self, len: u64) -> Result<super::ValueWriter> {
+        self.log.durability().check()?;
+        self.values.writer(len)
+    }
+
     /// Fetches a cold record on a reader thread; `done` is called there with it, for [`Batch::add_fetched`].
     pub fn fetch(&self, location: Location, done: FetchDone) {
         self.readers.submit(location, done);

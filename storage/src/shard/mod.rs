@@ -1,5 +1,6 @@
 //! One shard: log and index under one roof, and the transactions that commands run in.
 
+mod ahead;
 mod background;
 mod batch;
 mod chain;
@@ -19,6 +20,7 @@ mod warm;
 mod write;
 
 pub(crate) use background::note_replay_position;
+pub use ahead::Expected;
 pub use batch::Batch;
 pub(crate) use batch::wall_clock;
 pub(crate) use commit::counter_change;
@@ -28,6 +30,7 @@ pub use key::Key;
 pub use plan::LockPlan;
 pub use transaction::{Savepoint, Transaction};
 pub(crate) use values::Values;
+pub use values::{StoredValue, ValueWriter};
 pub(crate) use write::counted_parts;
 
 use std::borrow::Cow;

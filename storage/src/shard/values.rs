@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::codec::checksum::ShardSeed;
+use crate::codec::checksum::{ShardSeed, ValueSeed, crc};
+use crate::codec::content_hash::ContentHasher;
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
@@ -24,6 +25,120 @@ pub(crate) const VALUE_BLOCK: usize = 64 << 10;
 pub(crate) const VALUE_MAGIC: [u8; 8] = *b"ESKERVAL";
 /// Open files of value segments kept for the next read.
 const KEPT_OPEN: usize = 64;
+
+/// Bytes behind the block CRCs: length, CRC, magic.
+const TRAILER: u64 = 8 + 4 + 8;
+
+/// A value that lies in a value segment and is not yet named by an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredValue {
+    pub(crate) reference: ValueRef,
+    pub(crate) content_hash: u64,
+}
+
+impl StoredValue {
+    /// Bytes of the value.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.reference.len
+    }
+
+    /// Whether the value has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Writes a value segment piece by piece. Dropped before [`finish`](Self::finish), it leaves nothing behind.
+pub struct ValueWriter {
+    values: Arc<Values>,
+    name: String,
+    id: u128,
+    len: u64,
+    file: Option<Box<dyn File>>,
+    seed: ValueSeed,
+    crc: u32,
+    block: Vec<u8>,
+    trailer: Vec<u8>,
+    written: u64,
+    hasher: ContentHasher,
+}
+
+impl ValueWriter {
+    fn file(&self) -> &dyn File {
+        self.file.as_deref().expect("there until the value is finished")
+    }
+
+    /// Bytes still missing.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.len - self.written - self.block.len() as u64
+    }
+
+    /// Takes the next bytes of the value: no more than are [`missing`](Self::missing). Writes to the page cache.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        assert!(bytes.len() as u64 <= self.missing(), "more bytes than the value has");
+        self.hasher.update(bytes);
+        self.crc = crc(self.crc, bytes);
+        while !bytes.is_empty() {
+            let step = bytes.len().min(VALUE_BLOCK - self.block.len());
+            self.block.extend_from_slice(&bytes[..step]);
+            bytes = &bytes[step..];
+            if self.block.len() == VALUE_BLOCK {
+                self.close_block()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> Result<()> {
+        let number = (self.written / VALUE_BLOCK as u64) as u32;
+        self.trailer.extend(self.seed.block_crc(number, &self.block).to_le_bytes());
+        let at = SEGMENT_HEADER as u64 + self.written;
+        self.file().write_at(at, &self.block).map_err(StorageError::io("write", self.file().path()))?;
+        self.written += self.block.len() as u64;
+        self.block.clear();
+        Ok(())
+    }
+
+    /// Puts the value on the medium; a transaction can then name it. May wait for the medium: not for a worker.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn finish(mut self) -> Result<StoredValue> {
+        assert_eq!(self.missing(), 0, "a value is finished when it is whole");
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        self.trailer.extend(self.len.to_le_bytes());
+        let crc = self.seed.crc(&self.trailer);
+        self.trailer.extend(crc.to_le_bytes());
+        self.trailer.extend(VALUE_MAGIC);
+        let at = SEGMENT_HEADER as u64 + self.len;
+        self.file().write_at(at, &self.trailer).map_err(StorageError::io("write", self.file().path()))?;
+        self.file().sync_all().map_err(StorageError::io("sync", self.file().path()))?;
+        let directory = &self.values.directory;
+        directory.sync().map_err(StorageError::io("sync", directory.path("")))?;
+        if let Some(file) = self.file.take() {
+            self.values.keep(self.id, file.into());
+        }
+        let reference = ValueRef { value_id: self.id, len: self.len, crc: self.crc };
+        Ok(StoredValue { reference, content_hash: std::mem::take(&mut self.hasher).finish() })
+    }
+}
+
+impl Drop for ValueWriter {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // What is left of it is removed at the next start.
+            let _ = self.values.directory.remove(&self.name);
+        }
+    }
+}
 
 /// The value segments of a shard.
 pub(crate) struct Values {
@@ -39,35 +154,38 @@ impl Values {
         Self { directory, seed: ShardSeed::new(history, shard), history, shard, open: Mutex::new(VecDeque::new()) }
     }
 
-    /// Writes a value into a segment of its own and returns the reference for the entry.
-    pub(crate) fn store(&self, value: &[u8]) -> Result<ValueRef> {
-        let id: u128 = rand::random();
-        let name = FileName::Value(id).to_string();
-        let stored = self.write(&name, id, value);
-        stored.inspect_err(|_| drop(self.directory.remove(&name)))
+    /// Writes a value into a segment of its own.
+    pub(crate) fn store(self: &Arc<Self>, value: &[u8]) -> Result<StoredValue> {
+        let mut writer = self.writer(value.len() as u64)?;
+        writer.write(value)?;
+        writer.finish()
     }
 
-    fn write(&self, name: &str, id: u128, value: &[u8]) -> Result<ValueRef> {
-        let path = self.directory.path(name);
+    /// Begins a value segment for a value of `len` bytes, which arrive in pieces. Takes no lock of the shard.
+    pub(crate) fn writer(self: &Arc<Self>, len: u64) -> Result<ValueWriter> {
+        let id: u128 = rand::random();
+        let name = FileName::Value(id).to_string();
+        let path = self.directory.path(&name);
+        let size = SEGMENT_HEADER as u64 + len + len.div_ceil(VALUE_BLOCK as u64) * 4 + TRAILER;
+        let file = self.directory.create(&name).map_err(StorageError::io("create", &path))?;
         let seed = self.seed.value(id);
-        let mut trailer = Vec::with_capacity(value.len() / VALUE_BLOCK * 4 + 24);
-        for (number, block) in (0_u32..).zip(value.chunks(VALUE_BLOCK)) {
-            trailer.extend(seed.block_crc(number, block).to_le_bytes());
-        }
-        trailer.extend((value.len() as u64).to_le_bytes());
-        trailer.extend(seed.crc(&trailer).to_le_bytes());
-        trailer.extend(VALUE_MAGIC);
-        let size = (SEGMENT_HEADER + value.len() + trailer.len()) as u64;
-        let file = self.directory.create(name).map_err(StorageError::io("create", &path))?;
+        let writer = ValueWriter {
+            values: Arc::clone(self),
+            name,
+            id,
+            len,
+            file: Some(file),
+            seed,
+            crc: seed.crc(&[]),
+            block: Vec::with_capacity(VALUE_BLOCK),
+            trailer: Vec::new(),
+            written: 0,
+            hasher: ContentHasher::default(),
+        };
+        let file = writer.file();
         file.allocate(0, size).map_err(StorageError::io("allocate", &path))?;
         file.write_at(0, &self.header(id, size).encode()).map_err(StorageError::io("write", &path))?;
-        file.write_at(SEGMENT_HEADER as u64, value).map_err(StorageError::io("write", &path))?;
-        file.write_at((SEGMENT_HEADER + value.len()) as u64, &trailer).map_err(StorageError::io("write", &path))?;
-        file.sync_all().map_err(StorageError::io("sync", &path))?;
-        self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
-        let crc = seed.crc(value);
-        self.keep(id, file.into());
-        Ok(ValueRef { value_id: id, len: value.len() as u64, crc })
+        Ok(writer)
     }
 
     fn header(&self, id: u128, size: u64) -> SegmentHeader {

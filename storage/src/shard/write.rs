@@ -3,6 +3,7 @@
 use super::pending::{Control, Counted, Old, PendingOp};
 use super::record::Record;
 use super::transaction::{Table, Transaction};
+use super::values::StoredValue;
 use super::{Key, chain};
 use crate::codec::content_hash::{content_hash, slot_digest_term};
 use crate::codec::control::{FlushedTable, SwappedDatabases};
@@ -46,15 +47,23 @@ impl Transaction<'_> {
     }
 
     fn put_large(&mut self, db: Db, key: &Key<'_>, value: &[u8], expire_at: Option<UnixMillis>) -> Result<()> {
-        let reference = self.shard.values.store(value)?;
+        let stored = self.shard.values.store(value)?;
+        self.put_stored(db, key, &stored, expire_at)
+    }
+
+    /// Sets the key to a value that was written to a value segment of its own (see [`Shard::value_writer`](super::Shard::value_writer)).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn put_stored(&mut self, db: Db, key: &Key<'_>, stored: &StoredValue, expire_at: Option<UnixMillis>) -> Result<()> {
         let written = Written {
             code: OpCode::Put,
             value_type: ValueType::String,
             value_segment: true,
             expire_at,
-            content_hash: content_hash(value),
-            value_len: value.len() as u64,
-            body: [&reference.encode(), &[]],
+            content_hash: stored.content_hash,
+            value_len: stored.len(),
+            body: [&stored.reference.encode(), &[]],
         };
         self.write(self.table(db), key, &written)
     }

@@ -16,6 +16,8 @@ const READ: usize = 1 << 20;
 pub(crate) struct Loaded {
     /// The first entry to replay.
     pub(crate) replay_from: Lsn,
+    /// The last entry that it may point to.
+    pub(crate) reaches: Lsn,
     counted_to: Vec<Lsn>,
     /// Cells loaded.
     pub(crate) keys: u64,
@@ -86,11 +88,13 @@ impl<'f> Reader<'f> {
             return Ok(None);
         }
         index.set_tables(&head.tables);
-        let mut loaded = Loaded { replay_from: head.replay_from, counted_to: vec![Lsn(0); STRIPES * TABLE_SLOTS], keys: 0 };
+        let mut loaded =
+            Loaded { replay_from: head.replay_from, reaches: Lsn(0), counted_to: vec![Lsn(0); STRIPES * TABLE_SLOTS], keys: 0 };
         let mut sections = 0;
         loop {
             let Some(section) = self.section(index, &mut loaded)? else { return Ok(None) };
             if section.kind == format::END {
+                loaded.reaches = section.lsn;
                 return Ok((section.count == sections).then_some(loaded));
             }
             sections += 1;

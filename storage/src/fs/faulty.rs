@@ -53,8 +53,9 @@ impl FaultyDirectory {
     }
 
     /// What is found after power was lost now. One seed, one outcome. This filesystem goes on unharmed, so that one moment can
-    /// be lost in many ways.
+    /// be lost in many ways. Threads may write meanwhile: all that was synced is of one moment, and the rest may be lost anyway.
     pub fn power_loss(&self, seed: u64) -> io::Result<Self> {
+        let _still = self.disk().hold_still();
         let disk = self.disk().successor(true);
         let mut random = StdRng::seed_from_u64(seed);
         Ok(Self::over(self.root.node().after_power_loss(&disk, &mut random)?))
@@ -63,12 +64,19 @@ impl FaultyDirectory {
     /// What is found after the process was killed now: a copy, page cache included. Threads that write meanwhile may show in
     /// part and out of order, so stop them first.
     pub fn kill(&self) -> io::Result<Self> {
+        let _still = self.disk().hold_still();
         Ok(Self::over(self.root.node().after_kill(&self.disk().successor(false))?))
     }
 
     /// Lets `successes` syncs, of files and directories, pass and the one after them fail.
     pub fn fail_sync_after(&self, successes: u64) {
         self.disk().fail_sync_after(successes);
+    }
+
+    /// Has `hook` called before each sync, rename, removal and change of a length, on the thread that asks for it: the moments at
+    /// which losing power, or being killed, matters. None: no more.
+    pub fn before_each_step(&self, hook: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.disk().set_hook(hook);
     }
 
     /// Number of syncs so far, of files and directories.

@@ -46,6 +46,8 @@ pub(super) fn start(
     remove_leftovers(directory.as_ref(), &mut manifest)?;
     let writer = WriterId(rand::random());
     let epoch = EpochNumber(end.epoch.0 + 1);
+    // Epochs of which nothing is left: their numbers are not given again.
+    manifest.epochs.retain(|epoch| epoch.first <= end.last);
     let (segment, appender, full) = active(&mut chain, &mut manifest, end, epoch, writer, options)?;
     manifest.epochs.push(Epoch { number: epoch, writer, first: end.last.next() });
     manifest.clean_stop = manifest.clean_stop.filter(|stop| stop.flushed <= end.last);

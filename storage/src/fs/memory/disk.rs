@@ -4,13 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustix::io::Errno;
 
 /// Stands for "no failure is planned".
 const NEVER: u64 = u64::MAX;
 
+/// Called before something becomes durable or a name changes.
+pub(in crate::fs) type Hook = Arc<dyn Fn() + Send + Sync>;
+
 /// The medium.
-#[derive(Debug)]
 pub(in crate::fs) struct Disk {
     tracked: bool,
     capacity: AtomicU64,
@@ -22,6 +25,15 @@ pub(in crate::fs) struct Disk {
     cold: AtomicBool,
     /// The start of the machine that the files were last written in.
     boot: [u8; 16],
+    /// Held shared by whatever changes a file or a name, so that an image of all files is of one moment.
+    changes: RwLock<()>,
+    hook: Mutex<Option<Hook>>,
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("capacity", &self.capacity).field("used", &self.used).finish_non_exhaustive()
+    }
 }
 
 impl Disk {
@@ -39,6 +51,8 @@ impl Disk {
             failing_sync: AtomicU64::new(NEVER),
             cold: AtomicBool::new(false),
             boot,
+            changes: RwLock::new(()),
+            hook: Mutex::new(None),
         })
     }
 
@@ -49,6 +63,29 @@ impl Disk {
         next.capacity.store(self.capacity.load(Ordering::SeqCst), Ordering::SeqCst);
         next.next_inode.store(self.next_inode.load(Ordering::SeqCst), Ordering::SeqCst);
         next
+    }
+
+    pub(in crate::fs) fn set_hook(&self, hook: Option<Hook>) {
+        *self.hook.lock() = hook;
+    }
+
+    /// A change that alone makes nothing durable.
+    pub(super) fn change(&self) -> RwLockReadGuard<'_, ()> {
+        self.changes.read()
+    }
+
+    /// A sync, or a change of a name or a length: the hook sees the moment before it.
+    pub(super) fn step(&self) -> RwLockReadGuard<'_, ()> {
+        let hook = self.hook.lock().clone();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.changes.read()
+    }
+
+    /// Nothing changes while this is held, but through mappings.
+    pub(in crate::fs) fn hold_still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changes.write()
     }
 
     pub(super) fn boot(&self) -> [u8; 16] {

@@ -63,6 +63,7 @@ impl Directory for MemoryDirectory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let _change = self.node.disk().change();
         Ok(self.handle(name, self.node.create(name)?, false))
     }
 
@@ -79,10 +80,12 @@ impl Directory for MemoryDirectory {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.node.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.node.remove(name)
     }
 
@@ -91,6 +94,7 @@ impl Directory for MemoryDirectory {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.node.sync()
     }
 
@@ -162,26 +166,32 @@ impl File for MemoryFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let _change = self.node.disk().change();
         self.writable()?.write(offset, bytes)
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        let _change = self.node.disk().change();
         self.writable()?.allocate(offset, len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.writable()?.set_len(len)
     }
 
     fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        let _change = self.node.disk().change();
         self.writable()?.zero_range(offset, len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.node.sync()
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        let _step = self.node.disk().step();
         self.node.sync()
     }
 

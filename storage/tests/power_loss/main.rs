@@ -1,0 +1,11 @@
+//! Power loss, failing syncs, full disks and bit rot, behind the file trait: what was promised is there, and what is there is a prefix of
+//! what was written.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bit_rot;
+mod copies;
+mod disk_faults;
+mod every_step;
+mod history;
+mod random_moments;
+mod support;

@@ -1,5 +1,6 @@
 //! Sockets: listeners, workers, connections, and the registry of connected clients.
 
+mod ahead;
 mod buffers;
 mod client;
 mod clients;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use esker_storage::types::{Location, Lsn, UnixMillis};
 
+use super::ahead;
 use super::connection::Connection;
 use crate::command::Effect;
 use crate::command::dispatch::{self, Outcome};
@@ -81,6 +82,9 @@ impl Connection {
         self.runnable = false;
         loop {
             let Some(len) = self.parse(&input[used..], &mut end) else { break };
+            if count.is_multiple_of(ahead::REQUESTS as u32) && len < input.len() - used {
+                self.look_ahead(&input[used..]);
+            }
             if !self.run_request(&input[used..], &mut turn, &mut end) {
                 self.runnable = true;
                 break;

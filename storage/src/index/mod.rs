@@ -135,6 +135,15 @@ impl Index {
         if Directory::open(&self.pages, root).is_some() { self.pages.word(root + field) } else { 0 }
     }
 
+    /// Hints that a key will be hinted at with [`Index::prefetch`], which reads the directory entry that this asks for.
+    #[inline]
+    pub fn prefetch_entry(&self, table: TableSlot, hash: KeyHash, slot: Slot) {
+        let root = stripe_at(slot.stripe()) + ROOTS_AT + ROOT * table.number();
+        if let Some(directory) = Directory::open(&self.pages, root) {
+            self.pages.prefetch(directory.entry_at(directory.number(hash.0)));
+        }
+    }
+
     /// Hints that a key will be looked up. Needs no lock: a hint at a wrong place does no harm. A batch of lookups waits for
     /// memory once when all its keys are hinted at first.
     #[inline]

@@ -1,0 +1,62 @@
+//! A look ahead: the memory that the next transactions will touch is asked for before the first of them begins, so that a batch waits for
+//! memory about once, and not three times a key (directory, index line, record).
+//!
+//! Invariants:
+//! - Only hints are given; nothing that is read here is believed by anyone.
+//! - No lock is waited for.
+
+use std::convert::Infallible;
+
+use super::{Key, Shard};
+use crate::types::{Db, Location};
+
+/// Bytes between a record's op and the LSN of its entry, as far as they lie on the cache line before.
+const HEAD: u32 = 32;
+/// A cache line.
+const LINE: u32 = 64;
+
+/// A key that a transaction will read or write soon.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// Whether it will be written.
+    pub write: bool,
+}
+
+impl Shard {
+    /// Asks the processor to load what transactions on these keys of a database will touch. Best for about as many keys as it can have
+    /// loads under way.
+    pub fn look_ahead(&self, db: Db, expected: &[Expected<'_>]) {
+        let table = self.table(db).slot;
+        for one in expected {
+            self.index.prefetch_entry(table, one.key.hash(), one.key.slot());
+        }
+        for one in expected {
+            if one.write {
+                self.index.prefetch_put(table, one.key.hash(), one.key.slot());
+            } else {
+                self.index.prefetch(table, one.key.hash(), one.key.slot());
+            }
+        }
+        let segments = self.log.segments();
+        for one in expected {
+            if let Some(location) = self.candidate(db, &one.key)
+                && let Some(segment) = segments.get(location.segment())
+                && segment.is_hot()
+            {
+                let start = location.offset().saturating_sub(HEAD);
+                segment.map().prefetch(start as usize);
+                segment.map().prefetch((start + LINE) as usize);
+            }
+        }
+    }
+
+    /// Where the record of a key probably lies. A stripe that is locked is passed over.
+    #[inline]
+    fn candidate(&self, db: Db, key: &Key<'_>) -> Option<Location> {
+        let stripe = self.index.stripe(key.slot().stripe()).try_read()?;
+        let found = stripe.lookup(&self.index, self.table(db).slot, key.hash(), |_| Ok::<_, Infallible>(true));
+        found.unwrap_or_else(|never| match never {}).map(|cell| cell.location())
+    }
+}

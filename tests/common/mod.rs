@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
@@ -47,6 +47,25 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Asks it to end with SIGTERM and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Starts it again after [`Server::kill`], on the same directory.
@@ -108,6 +127,11 @@ impl Connection {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// A second handle of the same socket, to write from another thread.
+    pub fn another_handle(&self) -> TcpStream {
+        self.stream.get_ref().try_clone().unwrap()
+    }
+
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
@@ -133,9 +157,39 @@ impl Connection {
 
     /// The next reply or push.
     pub fn reply(&mut self) -> String {
+        self.try_reply().unwrap()
+    }
+
+    /// Sends words; the reply, unless the server is gone.
+    pub fn try_ask(&mut self, line: &str) -> std::io::Result<String> {
+        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes())?;
+        self.try_reply()
+    }
+
+    /// The next reply or push, unless the server is gone.
+    pub fn try_reply(&mut self) -> std::io::Result<String> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).replace("\r\n", "|"))
+    }
+
+    /// The bulk strings of the next reply, an array; nulls are left out.
+    pub fn bulks(&mut self) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
         self.read_into(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).replace("\r\n", "|")
+        let line = |at: usize| at + bytes[at..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let mut at = line(0);
+        let mut found = Vec::new();
+        while at < bytes.len() {
+            let body = line(at);
+            let len: i64 = std::str::from_utf8(&bytes[at + 1..body - 2]).unwrap().parse().unwrap();
+            at = body;
+            if len >= 0 {
+                found.push(bytes[body..body + len as usize].to_vec());
+                at = body + len as usize + 2;
+            }
+        }
+        found
     }
 
     /// Whether the server has closed the connection; whatever still comes is dropped.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use esker_storage::types::Db;
 
-use crate::command::transactions::Queue;
+use crate::command::Queue;
 use crate::net::{Client, Shown};
 use crate::pubsub::{Kind, Mailbox, Subscriptions};
 

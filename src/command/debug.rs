@@ -136,6 +136,7 @@ fn checkpoint(call: &mut Call<'_, '_>) {
     call.reply.ok();
 }
 
+#[allow(clippy::approx_constant, reason = "the number that Redis replies with")]
 fn protocol(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let resp3 = call.reply.version() == Version::Resp3;
     let reply = &mut *call.reply;

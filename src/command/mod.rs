@@ -33,6 +33,7 @@ mod monitor;
 mod object;
 pub mod plan;
 mod pubsub;
+mod queue;
 pub mod reference;
 mod refusal;
 mod relocate;
@@ -46,7 +47,7 @@ mod strings;
 mod table;
 #[cfg(test)]
 pub mod testing;
-pub mod transactions;
+mod transactions;
 mod ttl;
 
 pub use call::{Call, Effect, parse_integer};
@@ -54,5 +55,6 @@ pub use counters::{CommandTotals, Counters, WorkerCounters};
 pub use dispatch::{Outcome, Turn};
 pub use error::CommandError;
 pub use gates::Gates;
+pub use queue::Queue;
 pub use spec::{Flags, Group, Handler, Keys, Spec};
 pub use table::{CommandId, Resolved, id_of, is_container, lookup, resolve, rows, subcommands, table};

@@ -13,6 +13,12 @@ use crate::pubsub::Mailbox;
 use crate::server::Server;
 use crate::session::Session;
 
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A client of a server in this process.
 pub struct Client {
     /// The server.

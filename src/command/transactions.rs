@@ -4,15 +4,12 @@
 //! transaction, so that they become one entry of the log: all of it survives, or none.
 
 use esker_storage::error::StorageError;
-use esker_storage::shard::{LockPlan, Transaction};
-use esker_storage::types::{Db, Location, Lsn};
-use smallvec::SmallVec;
+use esker_storage::types::Location;
 
 use super::dispatch::{Outcome, Turn, fail};
 use super::table::CommandId;
-use super::{Call, CommandError, Flags, Group, Keys, Spec, hooks, plan};
+use super::{Call, CommandError, Flags, Group, Keys, Queue, Spec, hooks};
 use crate::protocol::Reply;
-use crate::server::Server;
 use crate::session::Session;
 
 const CONTROL: Flags = Flags::FAST.and(Flags::LOADING).and(Flags::NOT_QUEUED);
@@ -76,128 +73,6 @@ pub const SPECS: &[Spec] = &[
     },
 ];
 
-/// A connection's transaction: what is queued and what is watched.
-#[derive(Debug, Default)]
-pub struct Queue {
-    open: bool,
-    doomed: bool,
-    running: bool,
-    commands: Vec<Queued>,
-    watched: Vec<Watched>,
-    bytes: usize,
-}
-
-/// A queued command with its arguments in one piece.
-#[derive(Debug)]
-struct Queued {
-    id: CommandId,
-    spec: &'static Spec,
-    bytes: Box<[u8]>,
-    ends: SmallVec<[usize; 4]>,
-}
-
-/// A watched key and its version when WATCH came.
-#[derive(Debug)]
-struct Watched {
-    db: Db,
-    key: Box<[u8]>,
-    version: Lsn,
-}
-
-impl Queue {
-    /// Whether MULTI was sent and neither EXEC nor DISCARD since.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
-    /// Whether EXEC is running the queued commands now.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.running
-    }
-
-    /// How many commands are queued; -1 without MULTI, as CLIENT LIST shows it.
-    #[must_use]
-    pub fn len(&self) -> i64 {
-        if self.open { self.commands.len() as i64 } else { -1 }
-    }
-
-    /// Whether no command is queued.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
-    /// Bytes of the queued commands, as CLIENT LIST tells them (`multi-mem`).
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many keys are watched.
-    #[must_use]
-    pub fn watched(&self) -> usize {
-        self.watched.len()
-    }
-
-    /// Whether a queued command writes.
-    #[must_use]
-    pub fn writes(&self) -> bool {
-        self.commands.iter().any(|command| command.spec.flags.has(Flags::WRITE))
-    }
-
-    /// Ends the transaction without running it, and forgets the watched keys: DISCARD, RESET, and the end of EXEC.
-    pub fn close(&mut self) {
-        *self = Self::default();
-    }
-
-    /// A command could not be queued: EXEC will refuse to run the others.
-    pub(super) fn doom(&mut self) {
-        self.doomed |= self.open;
-    }
-
-    pub(super) fn push(&mut self, id: CommandId, spec: &'static Spec, args: &[&[u8]]) {
-        let command =
-            Queued { id, spec, bytes: args.concat().into(), ends: args.iter().scan(0, |end, arg| Some(advance(end, arg.len()))).collect() };
-        self.bytes += command.bytes.len() + size_of_val(args);
-        self.commands.push(command);
-    }
-
-    fn is_stale(&self, server: &Server, txn: &Transaction<'_>) -> Result<bool, StorageError> {
-        for watched in &self.watched {
-            if txn.version(watched.db, &server.shard.key(&watched.key))? != watched.version {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn plan(&self, turn: &Turn<'_>) -> LockPlan {
-        let shard = &turn.server.shard;
-        let mut all = if self.writes() { LockPlan::exclusive() } else { LockPlan::shared() };
-        for command in &self.commands {
-            plan::extend(&mut all, command.spec, &command.args(), shard);
-        }
-        for watched in &self.watched {
-            all.add(&shard.key(&watched.key));
-        }
-        all
-    }
-}
-
-fn advance(end: &mut usize, by: usize) -> usize {
-    *end += by;
-    *end
-}
-
-impl Queued {
-    fn args(&self) -> SmallVec<[&[u8]; 8]> {
-        let mut start = 0;
-        self.ends.iter().map(|&end| &self.bytes[std::mem::replace(&mut start, end)..end]).collect()
-    }
-}
-
 fn multi(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     if call.session.queue.open {
         return Err(CommandError::Text("ERR MULTI calls can not be nested"));
@@ -223,18 +98,15 @@ fn watch(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let db = call.session.db;
     for i in 1..call.args.len() {
         let key = call.key(i);
-        let watched = &call.session.queue.watched;
-        if !watched.iter().any(|known| known.db == db && *known.key == *key.bytes()) {
-            let version = call.txn.version(db, &key)?;
-            call.session.queue.watched.push(Watched { db, key: key.bytes().into(), version });
-        }
+        let version = call.txn.version(db, &key)?;
+        call.session.queue.watch(db, key.bytes(), version);
     }
     call.reply.ok();
     Ok(())
 }
 
 fn unwatch(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    call.session.queue.watched.clear();
+    call.session.queue.unwatch();
     call.reply.ok();
     Ok(())
 }
@@ -290,9 +162,9 @@ pub(super) fn exec(turn: &mut Turn<'_>, session: &mut Session, id: CommandId, re
 }
 
 fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &mut Reply) -> Run {
-    let plan = queue.plan(turn);
+    let plan = queue.plan(&turn.server.shard);
     let mut txn = turn.server.shard.begin(&turn.batch, &plan);
-    match queue.is_stale(turn.server, &txn) {
+    match queue.is_stale(&turn.server.shard, &txn) {
         Ok(false) => {}
         Ok(true) => return Run::Stale,
         Err(StorageError::Cold(location)) => return Run::Cold(location),

@@ -80,8 +80,7 @@ impl Connection {
         let (mut used, mut end, mut count) = (0, TurnEnd::default(), 0_u32);
         let started = Instant::now();
         self.runnable = false;
-        loop {
-            let Some(len) = self.parse(&input[used..], &mut end) else { break };
+        while let Some(len) = self.parse(&input[used..], &mut end) {
             if count.is_multiple_of(ahead::REQUESTS as u32) && len < input.len() - used {
                 self.look_ahead(&input[used..]);
             }

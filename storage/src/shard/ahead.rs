@@ -60,3 +60,30 @@ impl Shard {
         found.unwrap_or_else(|never| match never {}).map(|cell| cell.location())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::shard::LockPlan;
+
+    #[test]
+    fn looking_ahead_changes_nothing_and_waits_for_no_lock() {
+        let shard = Shard::temporary();
+        let (present, absent) = (shard.key(b"present"), shard.key(b"absent"));
+        let expected = [present, absent].map(|key| Expected { key, write: true });
+        shard.look_ahead(Db(0), &expected);
+        let mut plan = LockPlan::exclusive();
+        plan.add_all();
+        let batch = shard.batch();
+        let mut txn = shard.begin(&batch, &plan);
+        shard.look_ahead(Db(0), &expected);
+        txn.put(Db(0), &present, b"value", None).unwrap();
+        txn.commit().unwrap();
+        shard.look_ahead(Db(0), &expected);
+        shard.look_ahead(Db(9), &expected);
+        let txn = shard.begin(&batch, &plan);
+        assert_eq!(txn.get(Db(0), &present).unwrap().unwrap().data.as_ref(), b"value");
+        assert!(txn.get(Db(0), &absent).unwrap().is_none());
+    }
+}

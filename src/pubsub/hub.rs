@@ -143,7 +143,7 @@ impl Hub {
         classes & class != 0 && classes & (KEYSPACE | KEYEVENT) != 0
     }
 
-    /// The classes set by [`Hub::set_classes`].
+    /// The classes of keyspace events that are published.
     #[must_use]
     pub fn classes(&self) -> u32 {
         self.classes.load(Ordering::Relaxed)

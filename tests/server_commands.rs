@@ -25,10 +25,32 @@ fn info_has_the_sections_and_fields_of_redis() {
     client.ask("DEL k extra k2");
     let all = info(&mut client, "everything");
     for name in [
-        "redis_version", "run_id", "tcp_port", "uptime_in_seconds", "connected_clients", "maxclients", "blocked_clients", "used_memory",
-        "used_memory_rss", "used_memory_peak", "mem_fragmentation_ratio", "mem_index_bytes", "loading", "rdb_last_save_time", "aof_enabled",
-        "recovery_kind", "recovery_ms", "total_commands_processed", "instantaneous_ops_per_sec", "evicted_keys", "role", "master_replid",
-        "connected_slaves", "used_cpu_sys", "cluster_enabled", "latency_percentiles_usec_get",
+        "redis_version",
+        "run_id",
+        "tcp_port",
+        "uptime_in_seconds",
+        "connected_clients",
+        "maxclients",
+        "blocked_clients",
+        "used_memory",
+        "used_memory_rss",
+        "used_memory_peak",
+        "mem_fragmentation_ratio",
+        "mem_index_bytes",
+        "loading",
+        "rdb_last_save_time",
+        "aof_enabled",
+        "recovery_kind",
+        "recovery_ms",
+        "total_commands_processed",
+        "instantaneous_ops_per_sec",
+        "evicted_keys",
+        "role",
+        "master_replid",
+        "connected_slaves",
+        "used_cpu_sys",
+        "cluster_enabled",
+        "latency_percentiles_usec_get",
     ] {
         assert!(all.contains_key(name), "{name}");
     }

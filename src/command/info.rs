@@ -10,7 +10,8 @@ pub const SPECS: &[Spec] = &[Spec {
     name: "info",
     arity: -1,
     flags: Flags::LOADING,
-    keys: Keys::All,
+    // The counts of keys need no locks: writers must not wait while the text is made, nor the text for writers.
+    keys: Keys::None,
     group: Group::Server,
     since: "1.0.0",
     complexity: "O(N), N connected clients",

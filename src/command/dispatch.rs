@@ -69,6 +69,7 @@ impl<'s> Turn<'s> {
     /// Runs one request and appends its reply. `args` is not empty.
     pub fn run(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
         if session.is_plain() && self.server.is_open() && self.run_fast(session, args, reply) {
+            session.last_command = if args.len() == 2 { "get" } else { "set" };
             return Outcome::Done;
         }
         self.run_by_table(session, args, reply)
@@ -150,8 +151,10 @@ impl<'s> Turn<'s> {
         self.settle();
         let (id, spec) = match resolve(args) {
             Resolved::Row(id, spec) => (id, spec),
+            Resolved::Unknown if is_http(args) => return self.hang_up(session),
             unresolved => return self.refuse(session, None, &refusal::of_unresolved(&unresolved, args), reply),
         };
+        session.last_command = spec.name;
         if let Err(refusal) = refusal::check(session, spec, args, reply.version()) {
             return self.refuse(session, Some((id, spec)), &refusal, reply);
         }
@@ -172,9 +175,16 @@ impl<'s> Turn<'s> {
         }
         let took = self.clock.lap() + self.asleep();
         self.counters.executed(id, 1, took.as_nanos() as u64);
-        session.last_command = spec.name;
         hooks::executed(self.server, session, spec, args, took);
         self.conclude()
+    }
+
+    /// A browser was made to send an HTTP request here, with commands in its body perhaps: nothing of what follows is run.
+    #[cold]
+    fn hang_up(&mut self, session: &Session) -> Outcome {
+        tracing::warn!(client = session.client.address, "possible attack: POST or Host: where commands are expected; connection closed");
+        self.effects.push(Effect::Close);
+        Outcome::Effects
     }
 
     /// How long the command asked to have its reply held back: to its client, and to those who watch, it takes that long.
@@ -258,6 +268,11 @@ pub(super) fn fail(server: &Server, counters: &WorkerCounters, id: CommandId, er
     counters.failed(id);
     server.counters.error(&text);
     reply.error(&text);
+}
+
+/// Whether the request is a line of HTTP that no client of ours sends.
+fn is_http(args: &[&[u8]]) -> bool {
+    args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:")
 }
 
 /// Measures one command after the other: the end of one is the beginning of the next, so that each costs one reading of the clock.

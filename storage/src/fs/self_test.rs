@@ -11,7 +11,8 @@ const RENAMED: &str = "self-test";
 const LEN: u64 = 8192;
 const AT: u64 = 5000;
 
-/// Tries allocation, coherence of mappings, fsync and rename in `directory`, and leaves nothing behind.
+/// Tries allocation, coherence of mappings, fsync and rename in `directory`, and leaves nothing behind. On a full disk nothing can be
+/// tried; the error then says only that.
 pub fn self_test(directory: &dyn Directory) -> Result<()> {
     let outcome = run(directory);
     let cleaned = [NAME, RENAMED].into_iter().try_for_each(|name| match directory.remove(name) {
@@ -20,14 +21,20 @@ pub fn self_test(directory: &dyn Directory) -> Result<()> {
     });
     let (check, reason) = match (outcome, cleaned) {
         (Ok(()), Ok(())) => return Ok(()),
-        (Err(failure), _) => failure,
+        (Err(Failure::Full), _) => return Err(StorageError::DiskFull { path: directory.path("") }),
+        (Err(Failure::Unfit(check, reason)), _) => (check, reason),
         (Ok(()), Err(error)) => ("remove", error.to_string()),
     };
     Err(StorageError::UnfitFilesystem { path: directory.path(""), check, reason })
 }
 
-/// The name of a check and why it failed.
-type Failure = (&'static str, String);
+/// Why the test did not pass.
+enum Failure {
+    /// There was no room for it.
+    Full,
+    /// The name of a check and why it failed.
+    Unfit(&'static str, String),
+}
 
 fn run(directory: &dyn Directory) -> Result<(), Failure> {
     let file = tried("create", directory.create(NAME))?;
@@ -39,11 +46,14 @@ fn run(directory: &dyn Directory) -> Result<(), Failure> {
 }
 
 fn tried<T>(check: &'static str, outcome: io::Result<T>) -> Result<T, Failure> {
-    outcome.map_err(|error| (check, error.to_string()))
+    outcome.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full,
+        _ => Failure::Unfit(check, error.to_string()),
+    })
 }
 
 fn expect(check: &'static str, holds: bool, otherwise: &str) -> Result<(), Failure> {
-    if holds { Ok(()) } else { Err((check, otherwise.to_owned())) }
+    if holds { Ok(()) } else { Err(Failure::Unfit(check, otherwise.to_owned())) }
 }
 
 fn check_allocation(file: &dyn File) -> Result<(), Failure> {
@@ -110,6 +120,6 @@ mod tests {
         let full = FaultyDirectory::new();
         full.set_capacity(100);
         let error = self_test(&*full.directory()).unwrap_err();
-        assert!(matches!(error, StorageError::UnfitFilesystem { check: "fallocate", .. }), "{error}");
+        assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
     }
 }

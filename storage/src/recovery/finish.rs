@@ -108,12 +108,13 @@ fn active(
     let mut full = Vec::new();
     for at in unsealed {
         let is_last = at + 1 == chain.links.len();
-        let written = if is_last { end.position.offset } else { written_end(&chain.links[at]) };
+        let is_active = is_last && !end.footer;
+        let written = if is_active { end.position.offset } else { written_end(&chain.links[at]) };
         let (segment, appender) = chain.links[at].segment.reopened(written)?;
         let segment = Arc::new(segment);
         chain.table = chain.table.with(Arc::clone(&segment));
         chain.links[at].segment = Arc::clone(&segment);
-        if is_last {
+        if is_active {
             let file = segment.file();
             file.allocate(0, segment.map().capacity() as u64).map_err(StorageError::io("allocate", file.path()))?;
             return Ok((segment, appender, full));
@@ -124,14 +125,17 @@ fn active(
     Ok((segment, appender, full))
 }
 
-/// Where the frames of a segment behind the active one end.
+/// Where the entries of a segment that is not yet sealed end. A footer that is there already is written again.
 fn written_end(link: &Link) -> usize {
     let base = Lsn(link.header.base_lsn.0 - 1);
     let bytes = link.segment.bytes(0).unwrap_or_default();
     let mut reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Every, SEGMENT_HEADER, base, EpochNumber(0));
-    reader.by_ref().for_each(drop);
+    let mut end = SEGMENT_HEADER;
+    while let Some(Ok((_, Frame::Entry(_) | Frame::FlushMark(_)))) = reader.next() {
+        end = reader.offset();
+    }
     link.segment.set_last_lsn(reader.last_lsn());
-    reader.offset()
+    end
 }
 
 fn create_first(

@@ -44,7 +44,11 @@ pub(crate) struct Recovered {
 pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
     let lock = take_lock(root.as_ref())?;
-    self_test(root.as_ref())?;
+    match self_test(root.as_ref()) {
+        // A full disk says nothing about the filesystem, and what is on it can still be read.
+        Err(error) if error.is_disk_full() => tracing::warn!("{error}"),
+        outcome => outcome?,
+    }
     let name = format!("shard-{}", options.shard);
     let directory = root.subdirectory(&name).map_err(StorageError::io("create", root.path(&name)))?;
     let (manifest, fresh) = load_or_create(directory.as_ref(), options)?;
@@ -110,6 +114,8 @@ pub(crate) struct LogEnd {
     pub(crate) time: crate::types::UnixMillis,
     /// Where the frames end.
     pub(crate) position: Position,
+    /// Whether a footer ends the last segment.
+    pub(crate) footer: bool,
     /// What is to be cut, if anything.
     pub(crate) torn: Option<torn::Torn>,
     /// Value segments named by the entries read.

@@ -8,7 +8,7 @@ use crate::codec::flush_mark::{FLUSH_MARK_LEN, FlushMark};
 use crate::error::{Result, StorageError};
 use crate::manifest::Manifest;
 use crate::segment::reader::last_nonzero;
-use crate::segment::{BadFrame, Continuity, Frame, SegmentReader};
+use crate::segment::{BadFrame, Continuity, End, Frame, SegmentReader};
 use crate::types::{EpochNumber, Lsn, NodeId, UnixMillis};
 
 /// How far behind the written end a process that was killed can have left bytes: one append, copied front to back.
@@ -36,6 +36,7 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_s
         flushed: manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed).max(replay.checkpointed()),
         time: UnixMillis(0),
         position: start,
+        footer: false,
         torn: None,
         values: Vec::new(),
     };
@@ -54,6 +55,7 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_s
         end.epoch = end.epoch.max(epoch);
         end.last = reader.last_lsn();
         end.position = Position { link: number, offset: reader.offset(), lsn: end.last };
+        end.footer = reader.end() == Some(End::Footer);
         link.segment.set_last_lsn(end.last);
         let trailing = bad.or_else(|| bytes_after_the_end(&reader, bytes, if memory_survived { KILLED_APPEND } else { usize::MAX }));
         if let Some(bad) = trailing.filter(|bad| !is_torn_footer(chain, number, bad)) {

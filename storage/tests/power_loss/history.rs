@@ -26,13 +26,13 @@ pub enum Op {
 pub type State = BTreeMap<(u8, String), (Vec<u8>, Option<i64>)>;
 
 impl Op {
-    /// A random change of one key, most of them small.
-    pub fn random(rng: &mut StdRng, keys: u32) -> Self {
+    /// A random change of one of `keys` keys, most of them small; with `large`, seldom of one that takes a value segment.
+    pub fn random(rng: &mut StdRng, keys: u32, large: bool) -> Self {
         let db = rng.random_range(0..10_u8).saturating_sub(10 - DBS);
         let key = format!("key:{}", rng.random_range(0..keys));
         match rng.random_range(0..100) {
             0..60 => {
-                let len = if rng.random_bool(0.01) { 300_000 } else { rng.random_range(0..1500) };
+                let len = if large && rng.random_bool(0.01) { 300_000 } else { rng.random_range(0..1500) };
                 Self::Put { db, key, value: noise(rng, len), expire: rng.random_bool(0.2).then_some(far_away(rng)) }
             }
             60..75 => Self::Delete { db, key },

@@ -8,4 +8,5 @@ mod disk_faults;
 mod every_step;
 mod history;
 mod random_moments;
+mod seals;
 mod support;

@@ -67,11 +67,16 @@ pub fn get(shard: &Shard, key: &str) -> Option<Vec<u8>> {
 
 /// Commits one random entry of `history`: of one op, sometimes of several, seldom of a whole database.
 pub fn write_one(shard: &Shard, history: &History, rng: &mut StdRng, keys: u32) -> Result<Option<Lsn>, StorageError> {
+    write_one_of(shard, history, rng, keys, true)
+}
+
+/// The same; `large`: whether values may take a segment of their own.
+pub fn write_one_of(shard: &Shard, history: &History, rng: &mut StdRng, keys: u32, large: bool) -> Result<Option<Lsn>, StorageError> {
     let ops: Vec<Op> = match rng.random_range(0..200) {
         0 => vec![Op::Flush { db: rng.random_range(0..DBS) }],
-        1 => vec![Op::Swap { a: rng.random_range(0..DBS), b: rng.random_range(0..DBS) }, Op::random(rng, keys)],
-        2..20 => (0..rng.random_range(2..8)).map(|_| Op::random(rng, keys)).collect(),
-        _ => vec![Op::random(rng, keys)],
+        1 => vec![Op::Swap { a: rng.random_range(0..DBS), b: rng.random_range(0..DBS) }, Op::random(rng, keys, large)],
+        2..20 => (0..rng.random_range(2..8)).map(|_| Op::random(rng, keys, large)).collect(),
+        _ => vec![Op::random(rng, keys, large)],
     };
     let locked: Option<Vec<&str>> = ops.iter().map(Op::key).collect();
     let (_, lsn) = run(shard, locked.as_deref(), |txn| ops.iter().try_for_each(|op| op.apply(txn, shard)))?;

@@ -33,7 +33,7 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_s
     let mut end = LogEnd {
         last: start.lsn,
         epoch: manifest.epochs.last().map_or(EpochNumber(0), |epoch| epoch.number),
-        flushed: manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed).max(replay.checkpointed()),
+        flushed: recorded(manifest).max(replay.checkpointed()),
         time: UnixMillis(0),
         position: start,
         footer: false,
@@ -64,6 +64,12 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_s
         }
     }
     Ok(end)
+}
+
+/// The highest flushed LSN that the manifest tells of: a checkpoint gets its line there after the log below it was flushed.
+fn recorded(manifest: &Manifest) -> Lsn {
+    let stopped = manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed);
+    manifest.checkpoint.map_or(stopped, |checkpoint| stopped.max(checkpoint.lsn))
 }
 
 fn read_frames(

@@ -102,7 +102,9 @@ pub(super) fn damage(path: &Path, offset: u64, lsn: Lsn, reason: impl Into<Strin
 
 impl<'d> Check<'d> {
     fn new(directory: &'d DataDirectory, listing: Listing) -> Self {
-        let flushed = listing.manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed);
+        let stopped = listing.manifest.clean_stop.map_or(Lsn(0), |stop| stop.flushed);
+        // A checkpoint gets its name after the log below it was flushed.
+        let flushed = listing.manifest.checkpoint.map_or(stopped, |checkpoint| stopped.max(checkpoint.lsn));
         let (liveness, tables) = (Liveness::new(&listing.manifest), Tables::of(&listing.manifest));
         Self { directory, listing, liveness, tables, flushed, findings: Vec::new(), entries: 0, ops: 0, bytes: 0 }
     }
@@ -246,7 +248,10 @@ impl<'d> Check<'d> {
             }
             None => return,
         };
-        if lsn <= self.flushed {
+        let follows = |other: &SegmentFile| other.kind == SegmentKind::Log && other.base == lsn && other.generation != segment.file.generation;
+        if self.listing.segments.iter().any(follows) {
+            self.note(path, offset, lsn, format!("a footer that was being written, which the next start writes again: {reason}"));
+        } else if lsn <= self.flushed {
             self.damage(path, offset, lsn, format!("{reason}; up to LSN {} was flushed", self.flushed));
         } else {
             self.note(path, offset, lsn, format!("torn tail, which the next start cuts off: {reason}"));

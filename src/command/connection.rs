@@ -27,7 +27,7 @@ const ALWAYS: Flags = Flags::FAST.and(Flags::LOADING).and(Flags::NO_AUTH);
 /// The family's rows.
 pub const SPECS: &[Spec] = &[
     ROW,
-    Spec { name: "echo", arity: 2, flags: Flags::FAST, summary: "Returns the message.", handler: echo, ..ROW },
+    Spec { name: "echo", arity: 2, flags: Flags::FAST.and(Flags::LOADING), summary: "Returns the message.", handler: echo, ..ROW },
     Spec {
         name: "select",
         arity: 2,

@@ -89,7 +89,9 @@ fn histogram(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         let word = word.to_ascii_lowercase();
         name.as_bytes() == word || name.split_once('|').is_some_and(|(container, _)| container.as_bytes() == word)
     };
+    let tracked = call.server.config.hot().latency_tracking();
     let found: Vec<(CommandId, &Spec)> = rows()
+        .filter(|_| tracked)
         .filter(|(_, spec)| wanted.is_empty() || wanted.iter().any(|word| names(spec.name, word)))
         .filter(|(id, _)| call.server.counters.times(*id).total() > 0)
         .collect();

@@ -48,7 +48,7 @@ pub fn save_points(_: &str, words: &[&str]) -> Result<String, String> {
     }
     let number = |word: &&str| word.parse::<i32>().ok();
     let sound = |pair: &[&str]| number(&pair[0]).is_some_and(|s| s >= 1) && number(&pair[1]).is_some_and(|n| n >= 0);
-    if words.len() % 2 != 0 || !words.chunks(2).all(sound) {
+    if !words.len().is_multiple_of(2) || !words.chunks(2).all(sound) {
         return Err("Invalid save parameters".to_owned());
     }
     Ok(words.join(" "))

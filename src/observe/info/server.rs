@@ -73,7 +73,7 @@ pub(super) fn memory(source: &Source<'_>, out: &mut Lines) {
     out.bytes("used_memory_rss", process.resident);
     out.bytes("used_memory_peak", peak);
     out.put("used_memory_peak_perc", percent(used, peak));
-    out.put("used_memory_overhead", used);
+    out.put("used_memory_overhead", process.anonymous);
     out.put("used_memory_startup", server.stats.startup_memory());
     out.put("used_memory_dataset", index);
     out.put("used_memory_dataset_perc", percent(index, used));

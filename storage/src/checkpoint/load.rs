@@ -28,6 +28,11 @@ impl Loaded {
     pub(crate) fn counted_to(&self, stripe: usize, table: TableSlot) -> Lsn {
         self.counted_to[stripe * TABLE_SLOTS + table.number()]
     }
+
+    /// The table was emptied while replaying: from here on all that happens to its slot is counted.
+    pub(crate) fn forget(&mut self, table: TableSlot) {
+        self.counted_to.chunks_mut(TABLE_SLOTS).for_each(|stripe| stripe[table.number()] = Lsn(0));
+    }
 }
 
 /// Loads the checkpoint that the manifest names. None: it is not there or not sound, which is logged; the log is then replayed from its

@@ -115,7 +115,12 @@ impl Checkpointer {
 
     fn write(&self) -> Result<Lsn> {
         let start = self.log.durability().written();
-        let tables = self.index.tables();
+        let tables = {
+            // Whoever changes the tables holds all stripes from before the append until that is done: what was written up to `start`
+            // has been done once one of them is free.
+            let _none_under_way = self.index.stripe(0).read();
+            self.index.tables()
+        };
         let name = FileName::Checkpoint(start).to_string();
         let written = self.write_file(&name, start, &tables);
         let pointed_to = written.inspect_err(|_| drop(self.log.directory.remove(&name)))?;
@@ -149,6 +154,7 @@ impl Checkpointer {
     fn write_table(&self, writer: &mut Writer<'_>, stripe: usize, table: TableSlot) -> Result<()> {
         let mut cursor = Some(0);
         let mut cells = Vec::new();
+        let mut copied = false;
         while let Some(at) = cursor {
             cells.clear();
             let lsn = {
@@ -156,16 +162,18 @@ impl Checkpointer {
                 cursor = stripe.copy_piece(&self.index, table, at, PIECE, &mut cells);
                 stripe.applied(&self.index)
             };
+            copied |= !cells.is_empty();
             if !cells.is_empty() {
                 let section =
                     Section { kind: format::CELLS, table: table.number() as u8, stripe: stripe as u16, count: cells.len() as u32, lsn };
                 writer.section(&section, |out| cells.iter().for_each(|cell| format::put_cell(out, cell)))?;
             }
         }
-        self.write_counters(writer, stripe, table)
+        self.write_counters(writer, stripe, table, copied)
     }
 
-    fn write_counters(&self, writer: &mut Writer<'_>, number: usize, table: TableSlot) -> Result<()> {
+    /// `copied`: cells were; that there are no keys any more has to be told then too.
+    fn write_counters(&self, writer: &mut Writer<'_>, number: usize, table: TableSlot, copied: bool) -> Result<()> {
         let (counters, lsn) = {
             let stripe = self.index.stripe(number).read();
             let slots = (0..STRIPE_SLOTS).map(|n| (n, Slot(number as u16 * STRIPE_SLOTS + n)));
@@ -173,7 +181,7 @@ impl Checkpointer {
                 slots.map(|(n, slot)| (n, stripe.slot_counters(&self.index, table, slot))).filter(|(_, c)| c.keys > 0).collect();
             (counters, stripe.applied(&self.index))
         };
-        if counters.is_empty() {
+        if counters.is_empty() && !copied {
             return Ok(());
         }
         let section =

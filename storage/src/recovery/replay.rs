@@ -177,7 +177,10 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn clear(&self, tables: &[TableSlot]) {
+    fn clear(&mut self, tables: &[TableSlot]) {
+        if let Some(loaded) = &mut self.loaded {
+            tables.iter().for_each(|table| loaded.forget(*table));
+        }
         for number in 0..STRIPES {
             let mut stripe = self.index.stripe(number).write();
             for table in tables {

@@ -47,7 +47,7 @@ fn is_sound(bytes: &[u8], like: &SegmentHeader) -> bool {
 
 fn write_many(shard: &Shard, history: &History, rng: &mut StdRng, entries: usize) {
     for _ in 0..entries {
-        write_one(shard, history, rng, 20).unwrap();
+        write_one(shard, history, rng, Mix { keys: 20, ..MIX }).unwrap();
     }
 }
 
@@ -161,7 +161,7 @@ fn rot_in_a_sealed_segment_is_never_cut() {
     let files = FaultyDirectory::new();
     let shard = open(&files, SyncMode::No);
     while shard.log().appended_bytes() < 3 << 20 {
-        write_one(&shard, &history, &mut rng, 100).unwrap();
+        write_one(&shard, &history, &mut rng, MIX).unwrap();
     }
     shard.close().unwrap();
     drop(shard);

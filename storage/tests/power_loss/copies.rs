@@ -36,7 +36,7 @@ fn directory_copied_while_live_takes_the_power_loss_path() {
             let mut rng = StdRng::seed_from_u64(base_seed());
             // Within one segment: a copy that takes a segment early and what follows it late lacks what is in between.
             while !stop.load(Ordering::Relaxed) && shard.log().appended_bytes() < 800 << 10 {
-                write_one_of(&shard, &history, &mut rng, 100, false).unwrap();
+                write_one(&shard, &history, &mut rng, Mix { large: false, ..MIX }).unwrap();
                 std::thread::sleep(std::time::Duration::from_micros(100));
             }
         });

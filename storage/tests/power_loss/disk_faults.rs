@@ -26,7 +26,7 @@ fn failed_sync_poisons_the_log_for_writes_and_not_for_reads() {
         files.fail_sync_after(rng.random_range(0..40));
         // Large values sync files of their own, whose failure refuses one write and no more.
         let refused = loop {
-            match write_one(&shard, &history, &mut rng, 50) {
+            match write_one(&shard, &history, &mut rng, Mix { keys: 50, ..MIX }) {
                 Ok(Some(lsn)) => drop(acknowledged.wait(&shard, lsn)),
                 Ok(None) => {}
                 Err(error @ StorageError::Poisoned { .. }) => break error,
@@ -64,7 +64,7 @@ fn full_disk_refuses_writes_and_recovers_by_itself() {
         files.set_capacity(files.used() + rng.random_range(0..(1 << 20)));
         let mut refused = 0;
         while refused < 5 {
-            match write_one(&shard, &history, &mut rng, 50) {
+            match write_one(&shard, &history, &mut rng, Mix { keys: 50, ..MIX }) {
                 Ok(_) => {}
                 Err(error) if error.is_disk_full() => refused += 1,
                 Err(error) => panic!("{what}: {error}"),

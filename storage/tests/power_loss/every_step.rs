@@ -56,7 +56,7 @@ fn live(files: &FaultyDirectory, history: &History, acknowledged: &Acknowledged,
     let shard = open(files, SyncMode::Always);
     check(&shard, history, acknowledged.lsn(), what);
     for n in 0..entries {
-        let lsn = write_one(&shard, history, rng, 80).unwrap();
+        let lsn = write_one(&shard, history, rng, MIX).unwrap();
         if let Some(lsn) = lsn.filter(|_| rng.random_bool(0.05)) {
             assert!(acknowledged.wait(&shard, lsn));
         }

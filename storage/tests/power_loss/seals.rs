@@ -16,7 +16,7 @@ fn not_yet_sealed(history: &History) -> (FaultyDirectory, Lsn) {
     let files = FaultyDirectory::new();
     let shard = open(&files, SyncMode::No);
     while shard.log().appended_bytes() < 2500 << 10 {
-        write_one(&shard, history, &mut rng, 100).unwrap();
+        write_one(&shard, history, &mut rng, MIX).unwrap();
     }
     shard.close().unwrap();
     let last = shard.written_lsn();

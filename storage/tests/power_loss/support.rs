@@ -65,17 +65,27 @@ pub fn get(shard: &Shard, key: &str) -> Option<Vec<u8>> {
     run(shard, Some(&[key]), |txn| Ok(txn.get(Db(0), &shard.key(key.as_bytes()))?.map(|found| found.data.into_owned()))).unwrap().0
 }
 
-/// Commits one random entry of `history`: of one op, sometimes of several, seldom of a whole database.
-pub fn write_one(shard: &Shard, history: &History, rng: &mut StdRng, keys: u32) -> Result<Option<Lsn>, StorageError> {
-    write_one_of(shard, history, rng, keys, true)
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Mix {
+    /// How many keys there are.
+    pub keys: u32,
+    /// Whether values may take a segment of their own.
+    pub large: bool,
+    /// How many of 200 entries flush or swap databases.
+    pub whole: u32,
 }
 
-/// The same; `large`: whether values may take a segment of their own.
-pub fn write_one_of(shard: &Shard, history: &History, rng: &mut StdRng, keys: u32, large: bool) -> Result<Option<Lsn>, StorageError> {
+/// Mostly small values, and a bit of everything.
+pub const MIX: Mix = Mix { keys: 100, large: true, whole: 2 };
+
+/// Commits one random entry of `history`: of one op, sometimes of several, seldom of a whole database.
+pub fn write_one(shard: &Shard, history: &History, rng: &mut StdRng, mix: Mix) -> Result<Option<Lsn>, StorageError> {
+    let Mix { keys, large, whole } = mix;
     let ops: Vec<Op> = match rng.random_range(0..200) {
-        0 => vec![Op::Flush { db: rng.random_range(0..DBS) }],
-        1 => vec![Op::Swap { a: rng.random_range(0..DBS), b: rng.random_range(0..DBS) }, Op::random(rng, keys, large)],
-        2..20 => (0..rng.random_range(2..8)).map(|_| Op::random(rng, keys, large)).collect(),
+        n if n < whole / 2 => vec![Op::Flush { db: rng.random_range(0..DBS) }],
+        n if n < whole => vec![Op::Swap { a: rng.random_range(0..DBS), b: rng.random_range(0..DBS) }, Op::random(rng, keys, large)],
+        n if n < whole + 18 => (0..rng.random_range(2..8)).map(|_| Op::random(rng, keys, large)).collect(),
         _ => vec![Op::random(rng, keys, large)],
     };
     let locked: Option<Vec<&str>> = ops.iter().map(Op::key).collect();

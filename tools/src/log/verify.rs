@@ -248,7 +248,8 @@ impl<'d> Check<'d> {
             }
             None => return,
         };
-        let follows = |other: &SegmentFile| other.kind == SegmentKind::Log && other.base == lsn && other.generation != segment.file.generation;
+        let follows =
+            |other: &SegmentFile| other.kind == SegmentKind::Log && other.base == lsn && other.generation != segment.file.generation;
         if self.listing.segments.iter().any(follows) {
             self.note(path, offset, lsn, format!("a footer that was being written, which the next start writes again: {reason}"));
         } else if lsn <= self.flushed {

@@ -108,7 +108,7 @@ impl Server {
     pub fn last_save(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = now.saturating_sub(self.started.elapsed()).as_secs();
-        self.storage_figures().checkpoint.last_unix_seconds.max(started)
+        (self.shard.checkpoint_status().last_done.0 as u64 / 1000).max(started)
     }
 
     /// A client that may have been a MONITOR has left, or has sent RESET.

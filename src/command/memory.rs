@@ -59,8 +59,8 @@ enum Figure {
 fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     use Figure::{Count, Ratio};
     let process = memory();
-    let figures = call.server.storage_figures();
-    let used = process.anonymous + figures.index_bytes;
+    let index = call.server.shard.index().bytes_used();
+    let used = process.anonymous + index;
     let startup = call.server.stats.startup_memory();
     let of_used = |bytes: u64| if used == 0 { 0.0 } else { bytes as f64 / used as f64 };
     let peak = call.server.stats.peak_memory().max(used);
@@ -76,9 +76,9 @@ fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         ("lua.caches", Count(0)),
         ("functions.caches", Count(0)),
         ("overhead.total", Count(process.anonymous)),
-        ("index.bytes", Count(figures.index_bytes)),
-        ("dataset.bytes", Count(figures.index_bytes)),
-        ("dataset.percentage", Ratio(of_used(figures.index_bytes) * 100.0)),
+        ("index.bytes", Count(index)),
+        ("dataset.bytes", Count(index)),
+        ("dataset.percentage", Ratio(of_used(index) * 100.0)),
         ("peak.percentage", Ratio(used as f64 * 100.0 / peak.max(1) as f64)),
         ("allocator.allocated", Count(process.anonymous)),
         ("allocator.active", Count(process.anonymous)),
@@ -105,7 +105,7 @@ fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn doctor(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let process = memory();
-    let used = process.anonymous + call.server.storage_figures().index_bytes;
+    let used = process.anonymous + call.server.shard.index().bytes_used();
     let limit = call.server.config.memory_limit();
     let verdict = if used > limit {
         "more than memory-limit allows: give the server more memory, or store less"

@@ -29,13 +29,20 @@ use crate::server::Server;
 /// How often samples are taken.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// Ticks between two looks at background work.
+const TICKS_A_SECOND: u64 = 10;
+
 /// Takes samples for as long as it is polled.
 pub async fn watch(server: &Server) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let mut background = Background::default();
+    for tick in 0_u64.. {
         ticks.tick().await;
         sample(server);
+        if tick.is_multiple_of(TICKS_A_SECOND) {
+            background.watch(server);
+        }
     }
 }
 
@@ -43,5 +50,31 @@ pub async fn watch(server: &Server) {
 fn sample(server: &Server) {
     let totals = [server.counters.processed(), server.stats.received(), server.stats.sent()];
     server.stats.rates.sample(std::time::Instant::now(), totals);
-    server.stats.note_memory(memory().anonymous + server.storage_figures().index_bytes);
+    server.stats.note_memory(memory().anonymous + server.shard.index().bytes_used());
+}
+
+/// Background work that was already seen by the latency monitor.
+#[derive(Debug, Default)]
+struct Background {
+    syncs: u64,
+    checkpoints: u64,
+}
+
+impl Background {
+    /// Tells the latency monitor of a sync or checkpoint that took long. Of several in a second the last counts.
+    fn watch(&mut self, server: &Server) {
+        let threshold = server.config.hot().latency_millis();
+        let (log, checkpoints) = (server.shard.log().figures(), server.shard.checkpoint_status());
+        let done = [
+            ("fsync", log.syncs != self.syncs, log.last_sync_micros / 1000),
+            ("checkpoint", checkpoints.count != self.checkpoints, checkpoints.last_millis),
+        ];
+        (self.syncs, self.checkpoints) = (log.syncs, checkpoints.count);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        for (event, is_new, millis) in done {
+            if is_new && threshold > 0 && millis >= threshold {
+                server.latency.add(event, now.as_secs() as i64, millis);
+            }
+        }
+    }
 }

@@ -5,8 +5,10 @@ mod server;
 mod stats;
 mod storage;
 
+use std::cell::OnceCell;
 use std::fmt::{Display, Write};
 
+use super::StorageFigures;
 use crate::server::Server;
 
 /// Keys of one database.
@@ -45,6 +47,14 @@ impl Lines {
 struct Source<'a> {
     server: &'a Server,
     databases: &'a [DatabaseKeys],
+    figures: OnceCell<StorageFigures>,
+}
+
+impl Source<'_> {
+    /// The figures of the storage: asked for once, by the sections that show them.
+    fn figures(&self) -> &StorageFigures {
+        self.figures.get_or_init(|| self.server.storage_figures())
+    }
 }
 
 type Section = fn(&Source<'_>, &mut Lines);
@@ -69,7 +79,7 @@ const SECTIONS: &[(&str, &str, Section, bool)] = &[
 /// The text of the sections that the words name, in the order of Redis. No word: the default ones.
 #[must_use]
 pub fn text(server: &Server, databases: &[DatabaseKeys], words: &[&[u8]]) -> String {
-    let source = Source { server, databases };
+    let source = Source { server, databases, figures: OnceCell::new() };
     let mut out = Lines::default();
     for (name, title, section, in_default) in SECTIONS {
         if !is_wanted(name, *in_default, words) {

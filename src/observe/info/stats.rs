@@ -7,7 +7,7 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     let (server, stats) = (source.server, &source.server.stats);
     let [commands, received, sent] = stats.rates.per_second();
     let kilobytes = |bytes: f64| format!("{:.2}", bytes / 1024.0);
-    let storage = server.storage_figures();
+    let storage = source.figures();
     out.put("total_connections_received", stats.connections());
     out.put("total_commands_processed", server.counters.processed());
     out.put("instantaneous_ops_per_sec", commands.round() as u64);

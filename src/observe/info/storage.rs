@@ -4,7 +4,7 @@ use super::{Lines, Source};
 use crate::observe::{CheckpointFigures, LogFigures, RecoveryFigures};
 
 pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
-    let figures = source.server.storage_figures();
+    let figures = source.figures();
     out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     out.put("current_fork_perc", "0.00");
     out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
@@ -29,7 +29,7 @@ fn as_snapshots(source: &Source<'_>, checkpoint: &CheckpointFigures, out: &mut L
     out.put("rdb_current_bgsave_time_sec", if checkpoint.in_progress { 0 } else { -1 });
     out.put("rdb_saves", checkpoint.count);
     out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired"]);
-    out.put("rdb_last_load_keys_loaded", source.server.storage_figures().recovery.keys);
+    out.put("rdb_last_load_keys_loaded", source.figures().recovery.keys);
 }
 
 /// What Redis tells of its append-only file, told of the log.

@@ -4,14 +4,16 @@
 pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("bgrewriteaof", "Takes a checkpoint; the log is cleaned by itself and is never rewritten as a whole."),
     ("bgsave", "Takes a checkpoint: no RDB file is written, and nothing is forked."),
-    ("command|docs", "Has summary, version, group and complexity; arguments are not described."),
-    ("debug", "Only subcommands that do no harm."),
+    ("command|docs", "Summaries are our own; since when an option exists is left out."),
+    ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),
+    ("debug", "Only subcommands that do no harm, so it is allowed by default; SLEEP holds back its own reply and nobody else's."),
     (
         "exec",
         "All of it is one entry of the log: after a crash all of it is there, or none. What a failing command wrote before its error is taken back.",
     ),
     ("info", "Fields of Esker's own stand beside those of Redis: docs/operations.md lists them."),
     ("lastsave", "The time of the newest checkpoint."),
+    ("latency|doctor", "Our own words; `fsync` and `checkpoint` are events of Esker's own."),
     ("memory|malloc-stats", "The allocator tells nothing."),
     ("memory|stats", "Figures of the log and the index; those of Redis's allocator and dictionaries do not exist."),
     ("memory|usage", "Bytes of the record in the log and of its place in the index."),

@@ -27,8 +27,6 @@ const HELP: &[&str] = &[
     "    Accepted: there is no replication id to change.",
     "ERROR <text>",
     "    Answers with this error.",
-    "JMAP",
-    "    Accepted: there is no heap to map.",
     "LOADAOF",
     "    Takes a checkpoint.",
     "LOG <text>",
@@ -64,7 +62,7 @@ fn debug(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         (b"set-active-expire", 3) => set_active_expire(call),
         (b"stringmatch-len", 4) => return stringmatch(call),
         (b"reload", _) | (b"loadaof", 2) => checkpoint(call),
-        (b"change-repl-id" | b"jmap", 2) | (b"quicklist-packed-threshold", 3) => call.reply.ok(),
+        (b"change-repl-id", 2) | (b"quicklist-packed-threshold", 3) => call.reply.ok(),
         _ => return Err(unknown(call.arg(1))),
     }
     Ok(())

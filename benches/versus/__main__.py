@@ -15,41 +15,40 @@ what stands between the markers of the measurement in that file.
 """
 
 import argparse
-import importlib
 import shutil
 import sys
 import tempfile
 
+from measure import modules
 from report import Report
 from server import Kind
 
-MEASUREMENTS = ("throughput", "restart", "memory", "growth", "powerloss", "density", "writeback", "micro")
+MEASUREMENTS = {module.__name__.rpartition(".")[2]: module for module in modules}
 
 
 def main():
-    options, rest = arguments()
-    measurement = importlib.import_module("measure." + options.measurement)
-    own = argparse.ArgumentParser(prog="versus " + options.measurement, description=measurement.__doc__)
-    measurement.add_arguments(own)
-    own.parse_args(rest, namespace=options)
+    options = arguments()
     root = tempfile.mkdtemp(prefix="versus-", dir=options.dir)
     report = Report(options, root)
     try:
-        measurement.run(options, kinds(options), root, report)
+        MEASUREMENTS[options.measurement].run(options, kinds(options), root, report)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     report.finish()
 
 
 def arguments():
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--esker", default="target/release/esker", metavar="PATH")
+    common.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", help="another server")
+    common.add_argument("--without-redis", action="store_true")
+    common.add_argument("--dir", metavar="DIR", help="where the data directories are made; default: TMPDIR")
+    common.add_argument("--into", metavar="FILE", help="replace the measurement's section of this file")
     parser = argparse.ArgumentParser(prog="versus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measurement", choices=MEASUREMENTS)
-    parser.add_argument("--esker", default="target/release/esker", metavar="PATH")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", help="another server, for instance valkey=/opt/valkey-server")
-    parser.add_argument("--without-redis", action="store_true")
-    parser.add_argument("--dir", metavar="DIR", help="where the data directories are made; default: TMPDIR")
-    parser.add_argument("--into", metavar="FILE", help="replace the measurement's section of this file")
-    return parser.parse_known_args()
+    chosen = parser.add_subparsers(dest="measurement", required=True, metavar="MEASUREMENT")
+    for name, measurement in MEASUREMENTS.items():
+        measurement.add_arguments(chosen.add_parser(name, parents=[common], description=measurement.__doc__))
+    return parser.parse_args()
 
 
 def kinds(options):

@@ -62,21 +62,25 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let _pid_file = PidFile::create(server.config.pidfile());
     let mut workers = Workers::start(&server, server.config.io_threads())?;
     let remembering = node::remember(&server, &dir)?;
-    runtime.block_on(async {
+    let at_once = runtime.block_on(async {
         let stop = StopSignals::new()?;
         announce(&server, &listeners, &dir, started);
-        tokio::select! {
-            () = listeners.accept(Arc::clone(&server), &workers) => {}
-            _now = server.shutdown.requested() => {}
-            _now = stop.received() => {}
-            () = observe::watch(&server) => {}
-            () = enforce_limits(&server) => {}
-        }
-        io::Result::Ok(())
+        let at_once = tokio::select! {
+            () = listeners.accept(Arc::clone(&server), &workers) => false,
+            now = server.shutdown.requested() => now,
+            option = stop.received() => matches!(server.config.text(option).as_str(), "now" | "nosave"),
+            () = observe::watch(&server) => false,
+            () = enforce_limits(&server) => false,
+        };
+        io::Result::Ok(at_once)
     })?;
     tracing::info!("stopping");
     workers.stop();
     let _ = remembering.join();
+    if !at_once && let Err(error) = server.shard.checkpoint() {
+        // The log has all of it; only a start after power loss takes longer.
+        tracing::error!("stopping without a checkpoint: {error}");
+    }
     // Last of all, when nobody writes any more.
     server.shard.close()?;
     tracing::info!("stopped");
@@ -94,11 +98,11 @@ fn abort_on_panic() {
 
 fn prepare_directory(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    tempfile_probe(dir)
+    probe(dir)
 }
 
 /// Whether files can be made: found out now rather than at the first write.
-fn tempfile_probe(dir: &Path) -> io::Result<()> {
+fn probe(dir: &Path) -> io::Result<()> {
     let probe = dir.join(format!(".probe-{}", std::process::id()));
     std::fs::File::create(&probe)?;
     std::fs::remove_file(&probe)
@@ -135,11 +139,11 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns at the first SIGTERM or SIGINT.
-    async fn received(mut self) {
+    /// Returns at the first SIGTERM or SIGINT: the option that says how to stop then.
+    async fn received(mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => "shutdown-on-sigterm",
+            _ = self.interrupt.recv() => "shutdown-on-sigint",
         }
     }
 }

@@ -29,12 +29,12 @@ impl Connection {
 }
 
 /// The key of a request with the number of arguments, if it has a second argument, and what follows the request.
-type Looked<'a> = (Option<(&'a [u8], usize)>, &'a [u8]);
+pub(super) type Looked<'a> = (Option<(&'a [u8], usize)>, &'a [u8]);
 
 /// The second argument of the request at the start of `input` (nearly every command's first key) with the number of arguments, and what
 /// follows the request. None: the request is cut, or in a form that is not looked at.
 #[inline]
-fn first_key(input: &[u8]) -> Option<Looked<'_>> {
+pub(super) fn first_key(input: &[u8]) -> Option<Looked<'_>> {
     const ARGUMENTS: usize = 8;
     let (count, mut rest) = header(input, b'*')?;
     if count > ARGUMENTS {

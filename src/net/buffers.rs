@@ -10,12 +10,15 @@ const READ: usize = 64 * 1024;
 const REPLY: usize = 16 * 1024;
 /// Larger reply buffers are given back to the allocator.
 const LARGEST_KEPT: usize = 256 * 1024;
-/// Reply buffers kept for later, a worker.
+/// The room for a request that is put aside.
+const REQUEST: usize = 1024;
+/// Buffers of a kind kept for later, a worker.
 const KEPT: usize = 64;
 
 thread_local! {
     static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static REPLY_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static REQUEST_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The worker's read buffer, empty.
@@ -39,13 +42,27 @@ pub(super) fn take_reply_buffer() -> Vec<u8> {
 }
 
 /// Keeps a reply buffer for the worker's next connection, if it is of a common size.
-pub(super) fn put_reply_buffer(mut buffer: Vec<u8>) {
+pub(super) fn put_reply_buffer(buffer: Vec<u8>) {
     if (REPLY..=LARGEST_KEPT).contains(&buffer.capacity()) {
+        REPLY_BUFFERS.with_borrow_mut(|kept| keep(kept, buffer));
+    }
+}
+
+/// An empty buffer for a request that is put aside.
+pub(super) fn take_request_buffer() -> Vec<u8> {
+    REQUEST_BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(REQUEST))
+}
+
+/// Keeps the buffer of a request that has run, if it is of the common size.
+pub(super) fn put_request_buffer(buffer: Vec<u8>) {
+    if buffer.capacity() == REQUEST {
+        REQUEST_BUFFERS.with_borrow_mut(|kept| keep(kept, buffer));
+    }
+}
+
+fn keep(kept: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if kept.len() < KEPT {
         buffer.clear();
-        REPLY_BUFFERS.with_borrow_mut(|kept| {
-            if kept.len() < KEPT {
-                kept.push(buffer);
-            }
-        });
+        kept.push(buffer);
     }
 }

@@ -41,16 +41,16 @@ impl Clients {
 
     /// Adds a client.
     pub fn add(&self, client: Arc<Client>) {
-        if self.list.write().insert(client.id, client).is_none() {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
+        let mut list = self.list.write();
+        list.insert(client.id, client);
+        self.count.store(list.len(), Ordering::Relaxed);
     }
 
     /// Removes a client that has disconnected.
     pub fn remove(&self, id: u64) {
-        if self.list.write().remove(&id).is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
+        let mut list = self.list.write();
+        list.remove(&id);
+        self.count.store(list.len(), Ordering::Relaxed);
     }
 
     /// How many are connected.

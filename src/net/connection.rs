@@ -17,8 +17,9 @@ use esker_storage::types::Lsn;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::buffers;
 use super::turn::{TurnEnd, Wait};
+use super::upload::Upload;
+use super::{arrivals, buffers};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::server::Server;
@@ -42,13 +43,15 @@ pub(super) struct Connection {
     sent: usize,
     /// Requests that were read and not run: cut ones, and those beyond a turn.
     pub(super) input: Vec<u8>,
-    consumed: usize,
+    pub(super) consumed: usize,
     /// Whether `input` may hold a whole request.
     pub(super) runnable: bool,
     /// How long the cut request is at least.
     pub(super) needed: usize,
     /// Records read from disk for the command that is run again.
     pub(super) fetched: Vec<FetchedRecord>,
+    /// A large value that is arriving.
+    pub(super) upload: Option<Upload>,
     /// The list that each request's arguments are put in; empty between requests.
     pub(super) arguments: Vec<&'static [u8]>,
 }
@@ -68,6 +71,7 @@ impl Connection {
             runnable: false,
             needed: 0,
             fetched: Vec::new(),
+            upload: None,
             arguments: Vec::new(),
         }
     }
@@ -80,7 +84,12 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
-        while let Ok(Some(end)) = poll_fn(|cx| self.poll_turn(cx)).await {
+        while let Ok(Some(mut end)) = poll_fn(|cx| self.poll_turn(cx)).await {
+            yield_once().await;
+            if end.put_aside {
+                arrivals::look_ahead(&self.server.shard);
+                end = self.run_own_input();
+            }
             if !self.finish(end).await {
                 break;
             }
@@ -89,31 +98,40 @@ impl Connection {
 
     /// What follows a turn: waiting as asked, then one write. False: the connection ends.
     async fn finish(&mut self, end: TurnEnd) -> bool {
-        if end.executed {
-            yield_once().await;
+        if end.lsn > Lsn(0) && !self.is_flushed(end.lsn).await {
+            return false;
         }
-        if end.lsn > Lsn(0) && self.server.waits_for_flush() {
-            self.server.durability.wait(self.worker, end.lsn).await;
-        }
+        let mut alive = true;
         if let Some(wait) = end.wait {
-            self.wait(wait).await;
+            alive = self.wait(wait).await;
         }
-        let alive = self.send().is_ok();
+        alive &= self.send().is_ok();
         if end.close {
             let _ = tokio::time::timeout(LINGER, self.send_all()).await;
         }
         alive && !end.close
     }
 
-    async fn wait(&mut self, wait: Wait) {
+    /// Waits until the log is flushed as far as the fsync mode asks. False: it never will be, and what became of the writes is unknown,
+    /// so the connection ends without a reply.
+    async fn is_flushed(&self, lsn: Lsn) -> bool {
+        let log = self.server.shard.log().durability();
+        !self.server.waits_for_flush() || self.server.durability.wait(self.worker, lsn, || log.is_poisoned()).await
+    }
+
+    /// Waits as asked. False: the connection ends.
+    async fn wait(&mut self, wait: Wait) -> bool {
+        let mut alive = true;
         self.session.client.shown().blocked = true;
         match wait {
             Wait::Sleep(duration) => tokio::time::sleep(duration).await,
             Wait::Pause(now) => self.server.clients.pause_change(now).await,
             Wait::Fetch(location) => self.fetched.extend(self.server.fetch(location).await),
             Wait::Checkpoint => self.server.checkpoint().await,
+            Wait::Upload => alive = self.finish_upload().await,
         }
         self.session.client.shown().blocked = false;
+        alive
     }
 
     /// Takes mail, sends what could not be sent, and runs what has arrived. None: the connection ends.
@@ -132,6 +150,9 @@ impl Connection {
         }
         if self.runnable {
             return Poll::Ready(Ok(Some(self.run_own_input())));
+        }
+        if self.upload.is_some() {
+            return self.poll_upload(cx);
         }
         if self.input.is_empty() { self.poll_shared_read(cx) } else { self.poll_own_read(cx) }
     }
@@ -155,6 +176,11 @@ impl Connection {
         let turn = read.map_ok(|count| {
             (count > 0).then(|| {
                 self.server.stats.worker(self.worker).read(count);
+                if arrivals::note(&buffer, self.session.db) {
+                    self.input = buffers::take_request_buffer();
+                    self.input.extend_from_slice(&buffer);
+                    return TurnEnd { put_aside: true, ..TurnEnd::default() };
+                }
                 let (used, end) = self.run_input(&buffer);
                 self.input.extend_from_slice(&buffer[used..]);
                 end
@@ -162,6 +188,28 @@ impl Connection {
         });
         buffers::put_read_buffer(buffer);
         turn
+    }
+
+    /// Reads more of a large value.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<TurnEnd>>> {
+        let mut buffer = buffers::take_read_buffer();
+        let read = poll_read(&mut self.stream, cx, &mut buffer);
+        let fed = match read {
+            Poll::Ready(Ok(count)) => {
+                self.server.stats.worker(self.worker).read(count);
+                self.feed_upload(&buffer).map(|complete| {
+                    let wait = complete.then_some(Wait::Upload);
+                    (count > 0).then(|| TurnEnd { wait, ..TurnEnd::default() })
+                })
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => {
+                buffers::put_read_buffer(buffer);
+                return Poll::Pending;
+            }
+        };
+        buffers::put_read_buffer(buffer);
+        Poll::Ready(fed)
     }
 
     /// Reads more of a cut request into the connection's own buffer.
@@ -193,9 +241,11 @@ impl Connection {
         self.consumed += used;
         if self.consumed == self.input.len() {
             // Gone rather than kept: an idle connection holds no buffer.
-            self.input = Vec::new();
+            buffers::put_request_buffer(std::mem::take(&mut self.input));
             self.consumed = 0;
             self.parser.shrink();
+        } else if self.parser.pending_argument().is_some() {
+            self.begin_upload();
         }
         end
     }

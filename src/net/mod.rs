@@ -1,6 +1,7 @@
 //! Sockets: listeners, workers, connections, and the registry of connected clients.
 
 mod ahead;
+mod arrivals;
 mod buffers;
 mod client;
 mod clients;
@@ -9,6 +10,7 @@ mod durability;
 mod limits;
 mod listener;
 mod turn;
+mod upload;
 mod worker;
 
 pub use client::{Class, Client, Shown};

@@ -33,14 +33,16 @@ pub(super) enum Wait {
     Fetch(Location),
     /// A checkpoint.
     Checkpoint,
+    /// A large value that has arrived, to be put on the medium.
+    Upload,
 }
 
 /// What follows a turn.
 #[derive(Debug, Default)]
 pub(super) struct TurnEnd {
-    /// Whether anything ran.
-    pub(super) executed: bool,
-    /// The newest entry that the replies speak of.
+    /// Whether a request was put aside, to run when the worker's other connections have been read.
+    pub(super) put_aside: bool,
+    /// The entry up to which the log must be flushed before the replies leave.
     pub(super) lsn: Lsn,
     /// What to wait for.
     pub(super) wait: Option<Wait>,
@@ -97,9 +99,7 @@ impl Connection {
                 break;
             }
         }
-        end.executed = count > 0;
-        end.lsn = turn.lsn;
-        self.server.request_flush(turn.lsn);
+        end.lsn = self.server.lsn_to_flush(turn.lsn);
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();
         (used, end)
@@ -139,6 +139,9 @@ impl Connection {
                 skip_reply(&mut self.session, &mut self.reply, mark);
             }
             self.arguments = recycle(arguments);
+            if !again && self.session.uploaded.is_some() {
+                self.settle_upload();
+            }
             return !again;
         }
         self.arguments = recycle(arguments);

@@ -29,12 +29,16 @@ impl Server {
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
     }
 
-    /// Asks for the flush that replies will wait for, as soon as their writes are in the log.
+    /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`; the flush is asked for. Under
+    /// `appendfsync always` replies of reads wait too: what they tell of might be another connection's write that can still be lost.
     #[inline]
-    pub(crate) fn request_flush(&self, lsn: Lsn) {
-        if lsn > Lsn(0) && self.waits_for_flush() {
-            self.shard.request_flush(lsn);
+    pub(crate) fn lsn_to_flush(&self, written: Lsn) -> Lsn {
+        if !self.waits_for_flush() {
+            return Lsn(0);
         }
+        let lsn = written.max(self.shard.written_lsn());
+        self.shard.request_flush(lsn);
+        lsn
     }
 
     /// Reads a record from disk without blocking the worker. None: it cannot be read, which the command finds out when it is run again.

@@ -28,7 +28,7 @@ fn pipeline(rng: &mut StdRng) -> (Vec<u8>, Vec<Request>) {
     for _ in 0..rng.random_range(1..5) {
         if rng.random_bool(0.2) {
             let line: &[u8] =
-                [&b"PING"[..], b"SET key value", b"GET \"a b\\x41\\n\"", b"SET 'it''s' x", b"", b"  ECHO   hi  "][rng.random_range(0..6)];
+                [&b"PING"[..], b"SET key value", b"GET \"a b\\x41\\n\"", b"SET 'it\\'s' x", b"", b"  ECHO   hi  "][rng.random_range(0..6)];
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(if rng.random_bool(0.5) { b"\r\n" } else { b"\n" });
             continue;

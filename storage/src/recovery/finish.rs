@@ -171,6 +171,8 @@ fn create_first(
     let bytes = header.encode();
     map.append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes)).expect("a segment is longer than its header");
     file.sync_all().map_err(StorageError::io("sync", &path))?;
+    // Its name is on the medium before the manifest lists it.
+    chain.directory.sync().map_err(StorageError::io("sync", chain.directory.path("")))?;
     let segment = Arc::new(Segment::new(id, generation, ShardSeed::new(header.history, header.shard), file, map));
     segment.set_base_lsn(base);
     segment.set_last_lsn(Lsn(base.0 - 1));

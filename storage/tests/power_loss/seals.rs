@@ -83,3 +83,29 @@ fn epoch_is_in_the_manifest_before_its_first_entry() {
         shard.close().unwrap();
     }
 }
+
+/// Was: power loss could keep the manifest that lists the first segment, and drop the segment's name.
+#[test]
+fn power_loss_within_the_first_start_leaves_a_directory_that_opens() {
+    let mut rng = StdRng::seed_from_u64(base_seed());
+    let files = FaultyDirectory::new();
+    let lost = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let (hooked, collected, seed) = (files.clone(), std::sync::Arc::clone(&lost), rng.random::<u64>() >> 1);
+    files.before_each_step(Some(std::sync::Arc::new(move || {
+        let mut lost = collected.lock();
+        for _ in 0..20 {
+            let next = seed + lost.len() as u64;
+            lost.push(hooked.power_loss(next).unwrap());
+        }
+    })));
+    let shard = open(&files, SyncMode::No);
+    files.before_each_step(None);
+    shard.abandon();
+    let lost = std::mem::take(&mut *lost.lock());
+    assert!(lost.len() > 100);
+    for (number, files) in lost.iter().enumerate() {
+        let opened = try_open(&files.directory()).unwrap_or_else(|error| panic!("loss {number}: {error}"));
+        assert_eq!(opened.recovery_report().keys, 0);
+        opened.abandon();
+    }
+}

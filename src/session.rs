@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use esker_storage::shard::StoredValue;
 use esker_storage::types::Db;
 
 use crate::command::Queue;
@@ -43,6 +44,10 @@ pub struct Session {
     pub queue: Queue,
     /// Channels and patterns.
     pub subscriptions: Subscriptions,
+    /// The value of the SET that runs, if it was too large for the read buffer: it lies in a value segment.
+    pub uploaded: Option<StoredValue>,
+    /// Whether the command used it.
+    pub upload_used: bool,
 }
 
 impl Session {

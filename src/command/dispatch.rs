@@ -289,7 +289,7 @@ impl Stopwatch {
 impl Session {
     /// Whether nothing about the connection keeps a command from running at once.
     fn is_plain(&self) -> bool {
-        self.authenticated && !self.queue.is_open() && self.subscriptions.is_empty()
+        self.authenticated && !self.queue.is_open() && self.subscriptions.is_empty() && self.uploaded.is_none()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole strings: GET, SET and their kin.
 
 use esker_storage::shard::Key;
+use esker_storage::types::UnixMillis;
 
 use super::set_options::{Condition, Expiry, GetexOption, Unit, parse_getex, parse_set};
 use super::{Call, CommandError, Flags, Group, Keys, Spec, events};
@@ -129,12 +130,23 @@ fn put(call: &mut Call<'_, '_>, key: &Key<'_>, value: &[u8]) -> Result<(), Comma
     let db = call.session.db;
     // Whether the key is new matters to nobody but a listener: a plain SET looks nothing up.
     let created = call.server.notifies(events::NEW) && call.txn.metadata(db, key)?.is_none();
-    call.txn.put(db, key, value, None)?;
+    store(call, key, value, None)?;
     if created {
         call.created(key.bytes());
     }
     call.notify(events::STRING, "set", key.bytes());
     Ok(())
+}
+
+/// Sets the key, to the value that was uploaded if the argument was too large for the read buffer.
+fn store(call: &mut Call<'_, '_>, key: &Key<'_>, value: &[u8], expire_at: Option<UnixMillis>) -> Result<(), CommandError> {
+    let db = call.session.db;
+    if let Some(uploaded) = &call.session.uploaded {
+        call.txn.put_stored(db, key, uploaded, expire_at)?;
+        call.session.upload_used = true;
+        return Ok(());
+    }
+    Ok(call.txn.put(db, key, value, expire_at)?)
 }
 
 fn set(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
@@ -172,7 +184,7 @@ fn set_with_options(call: &mut Call<'_, '_>, key: &Key<'_>) -> Result<(), Comman
     if options.keep_ttl {
         expire_at = old.and_then(|o| o.expire_at);
     }
-    call.txn.put(db, key, call.arg(2), expire_at)?;
+    store(call, key, call.arg(2), expire_at)?;
     if old.is_none() {
         call.created(key.bytes());
     }

@@ -35,6 +35,17 @@ pub enum Parsed {
     Incomplete(usize),
 }
 
+/// An argument that is still arriving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingArgument {
+    /// Its number; 0 is the name.
+    pub number: usize,
+    /// Where its bytes begin in the request.
+    pub start: usize,
+    /// How many they are, without the line end.
+    pub len: usize,
+}
+
 /// A request that cannot be understood; the connection is closed after this reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
@@ -223,6 +234,28 @@ impl RequestParser {
     fn finished(&mut self) -> Parsed {
         self.searched = 0;
         Parsed::Request(self.position)
+    }
+
+    /// The argument of a cut request whose header has arrived and whose bytes have not.
+    #[must_use]
+    pub fn pending_argument(&self) -> Option<PendingArgument> {
+        self.bulk.map(|len| PendingArgument { number: self.spans.len(), start: self.position, len })
+    }
+
+    /// Goes on behind the pending argument, which was taken out of the input with its line end: it counts as empty.
+    pub fn skip_pending(&mut self) {
+        if self.bulk.take().is_some() {
+            self.spans.push(Span { start: self.position, end: self.position });
+            self.searched = self.position;
+            self.missing -= 1;
+        }
+    }
+
+    /// A finished argument of a request that is not yet whole.
+    #[must_use]
+    pub fn argument<'a>(&self, input: &'a [u8], number: usize) -> Option<&'a [u8]> {
+        let span = self.spans.get(number).filter(|_| !self.is_inline)?;
+        input.get(span.start..span.end)
     }
 
     /// Adds the arguments of the request that was just parsed to `list`.

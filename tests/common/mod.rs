@@ -132,6 +132,13 @@ impl Connection {
         self.stream.get_ref().try_clone().unwrap()
     }
 
+    /// The next `len` bytes as they came.
+    pub fn read_exact(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();

@@ -141,6 +141,14 @@ impl Shard {
         self.values.writer(len)
     }
 
+    /// Removes a value that no entry names.
+    ///
+    /// # Errors
+    /// I/O errors; the next start removes it then.
+    pub fn discard_value(&self, stored: &super::StoredValue) -> Result<()> {
+        self.values.discard(stored)
+    }
+
     /// Fetches a cold record on a reader thread; `done` is called there with it, for [`Batch::add_fetched`].
     pub fn fetch(&self, location: Location, done: FetchDone) {
         self.readers.submit(location, done);

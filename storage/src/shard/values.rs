@@ -205,6 +205,13 @@ impl Values {
         }
     }
 
+    /// Removes a value segment that no entry names.
+    pub(crate) fn discard(&self, stored: &StoredValue) -> Result<()> {
+        self.open.lock().retain(|(known, _)| *known != stored.reference.value_id);
+        let name = FileName::Value(stored.reference.value_id).to_string();
+        self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))
+    }
+
     fn keep(&self, id: u128, file: Arc<dyn File>) {
         let mut open = self.open.lock();
         open.retain(|(known, _)| *known != id);

@@ -26,7 +26,8 @@ fn talk_until_closed(server: &Server, bytes: &[u8]) -> String {
 #[test]
 fn a_pipeline_is_answered_in_order_however_it_is_cut() {
     let server = Server::start();
-    let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\na\r\nb\r\n\r\nGET k\r\n*1\r\n$4\r\nPING\r\n*0\r\n\r\n*2\r\n$4\r\nECHO\r\n$0\r\n\r\n";
+    let request =
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\na\r\nb\r\n\r\nGET k\r\n*1\r\n$4\r\nPING\r\n*0\r\n\r\n*2\r\n$4\r\nECHO\r\n$0\r\n\r\n";
     let expected = ["+OK|", "$6|a|b||", "+PONG|", "$0||"];
     let mut client = server.connect();
     for cut in 0..request.len() {
@@ -268,11 +269,8 @@ fn an_unusable_directory_is_one_line_and_status_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let run = std::process::Command::new(env!("CARGO_BIN_EXE_esker"))
-        .args(["--port", "0", "--dir"])
-        .arg(file.join("data"))
-        .output()
-        .unwrap();
+    let run =
+        std::process::Command::new(env!("CARGO_BIN_EXE_esker")).args(["--port", "0", "--dir"]).arg(file.join("data")).output().unwrap();
     assert_eq!(run.status.code(), Some(1));
     let text = String::from_utf8(run.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");

@@ -164,7 +164,11 @@ fn kill(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn getname(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let shown = call.session.client.shown();
-    if shown.name.is_empty() { call.reply.null() } else { call.reply.bulk(&shown.name) }
+    if shown.name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(&shown.name)
+    }
     Ok(())
 }
 

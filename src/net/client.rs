@@ -222,3 +222,46 @@ impl Mailbox for Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Client {
+        Client::new(1, String::new(), String::new(), 0, UnixMillis(0))
+    }
+
+    #[test]
+    fn messages_come_out_in_the_order_they_were_posted() {
+        let client = client();
+        assert!(!client.take_notified());
+        client.post(Arc::from(&b"one "[..]));
+        client.post(Arc::from(&b"two"[..]));
+        assert!(client.take_notified() && !client.take_notified());
+        assert_eq!(client.unsent(), 7);
+        let mut out = b"> ".to_vec();
+        client.take_into(&mut out);
+        assert_eq!(out, b"> one two");
+        assert_eq!(client.unsent(), 0);
+    }
+
+    #[test]
+    fn a_client_that_holds_back_too_much_is_killed() {
+        let client = client();
+        client.set_hard_limit(10);
+        assert!(client.set_unsent(6));
+        client.post(Arc::from(&b"1234"[..]));
+        assert!(!client.is_killed());
+        client.post(Arc::from(&b"5"[..]));
+        assert!(client.is_killed() && client.take_notified());
+        assert!(!client.set_unsent(11));
+    }
+
+    #[test]
+    fn a_subscription_makes_another_class() {
+        let client = client();
+        assert_eq!(client.class(), Class::Normal);
+        client.shown().patterns = 1;
+        assert_eq!(client.class(), Class::PubSub);
+    }
+}

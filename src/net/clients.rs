@@ -131,3 +131,43 @@ impl Clients {
         let _ = tokio::time::timeout(wait, self.resumed.notified()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: u64) -> Arc<Client> {
+        Arc::new(Client::new(id, String::new(), String::new(), 0, UnixMillis(0)))
+    }
+
+    #[test]
+    fn clients_are_listed_by_age_until_they_leave() {
+        let clients = Clients::default();
+        let ids = [(); 3].map(|()| clients.next_id());
+        assert_eq!(ids, [1, 2, 3]);
+        for id in [3, 1, 2] {
+            clients.add(client(id));
+        }
+        assert_eq!(clients.count(), 3);
+        assert_eq!(clients.all().iter().map(|c| c.id).collect::<Vec<_>>(), ids);
+        clients.remove(2);
+        clients.remove(2);
+        assert!(clients.get(2).is_none() && clients.get(3).is_some());
+        assert_eq!(clients.count(), 2);
+    }
+
+    #[test]
+    fn a_pause_is_never_made_weaker_or_shorter() {
+        let clients = Clients::default();
+        assert!(!clients.may_be_paused());
+        clients.pause(Pause::All, UnixMillis(100), UnixMillis(0));
+        clients.pause(Pause::Writes, UnixMillis(50), UnixMillis(0));
+        assert_eq!(clients.paused(UnixMillis(99)), Pause::All);
+        assert_eq!(clients.paused(UnixMillis(100)), Pause::None);
+        assert!(!clients.may_be_paused());
+        clients.pause(Pause::Writes, UnixMillis(200), UnixMillis(100));
+        assert_eq!(clients.paused(UnixMillis(150)), Pause::Writes);
+        clients.resume();
+        assert_eq!(clients.paused(UnixMillis(150)), Pause::None);
+    }
+}

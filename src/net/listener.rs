@@ -170,3 +170,45 @@ fn admit(mut stream: TcpStream, peer: SocketAddr, server: &Arc<Server>, workers:
     server.clients.add(client);
     workers.serve(server, stream, session);
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    fn bind(addresses: &[(&str, bool)], port: u16) -> Result<Vec<IpAddr>, BindError> {
+        let addresses: Vec<_> = addresses.iter().map(|(address, optional)| ((*address).to_owned(), *optional)).collect();
+        Ok(Listeners::bind(&addresses, port, 16)?.addresses().iter().map(SocketAddr::ip).collect())
+    }
+
+    #[test]
+    fn addresses_are_bound_as_redis_names_them() {
+        assert_eq!(bind(&[("*", false)], free_port()).unwrap(), [IpAddr::V4(Ipv4Addr::UNSPECIFIED)]);
+        assert_eq!(bind(&[("localhost", false)], free_port()).unwrap().len(), 1);
+        // Both may be bound at once: the IPv6 one does not stand for IPv4 too.
+        assert!(!bind(&[("*", false), ("::*", true)], free_port()).unwrap().is_empty());
+        assert!(bind(&[("127.0.0.1", false)], 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_address_that_the_machine_lacks_is_an_error_unless_it_may_be_missing() {
+        let port = free_port();
+        let strange = "192.0.2.1";
+        assert_eq!(bind(&[("127.0.0.1", false), (strange, true)], port).unwrap().len(), 1);
+        let error = bind(&[("127.0.0.1", false), (strange, false)], free_port()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot listen on 192.0.2.1:"), "{error}");
+        assert!(bind(&[(strange, true)], port).is_err());
+    }
+
+    #[test]
+    fn a_busy_port_is_an_error() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = bind(&[("127.0.0.1", true)], port).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{error}");
+    }
+}

@@ -49,7 +49,9 @@ fn words(list: &[&str]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_pipeline_reads_the_same_however_it_is_cut() {
-    let mut input = b"*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$3\r\na\r\n\r\n*0\r\n*-1\r\nPING\r\n\r\nget \"a \\x41\" 'b'\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n".to_vec();
+    let mut input =
+        b"*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$3\r\na\r\n\r\n*0\r\n*-1\r\nPING\r\n\r\nget \"a \\x41\" 'b'\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n"
+            .to_vec();
     input.extend_from_slice(b"*12\r\n");
     for i in 0..12 {
         input.extend_from_slice(format!("$2\r\n{i:02}\r\n").as_bytes());
@@ -101,9 +103,7 @@ fn headers_are_checked_as_redis_checks_them() {
 
 #[test]
 fn lines_without_an_end_are_refused_past_64_kib() {
-    for (head, expected) in
-        [("*", ProtocolError::MultibulkLine), ("*1\r\n$", ProtocolError::BulkLine), ("x", ProtocolError::InlineLine)]
-    {
+    for (head, expected) in [("*", ProtocolError::MultibulkLine), ("*1\r\n$", ProtocolError::BulkLine), ("x", ProtocolError::InlineLine)] {
         let mut input = head.as_bytes().to_vec();
         input.resize(60_000, b'1');
         assert_eq!(error(&input, &OPEN), None, "{head}");

@@ -13,6 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub struct Server {
+    program: &'static str,
     child: Child,
     port: u16,
     options: Vec<String>,
@@ -29,8 +30,16 @@ impl Server {
     pub fn with(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let (child, port) = spawn(dir.path(), &options);
-        Self { child, port, options, dir }
+        let (child, port) = spawn(ESKER, dir.path(), &options).unwrap();
+        Self { program: ESKER, child, port, options, dir }
+    }
+
+    /// Starts a redis-server; none where it is not installed.
+    pub fn redis() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = vec!["--save".to_owned(), String::new()];
+        let (child, port) = spawn("redis-server", dir.path(), &options)?;
+        Some(Self { program: "redis-server", child, port, options, dir })
     }
 
     /// Its port.
@@ -70,7 +79,7 @@ impl Server {
 
     /// Starts it again after [`Server::kill`], on the same directory.
     pub fn restart(&mut self) {
-        (self.child, self.port) = spawn(self.dir.path(), &self.options);
+        (self.child, self.port) = spawn(self.program, self.dir.path(), &self.options).unwrap();
     }
 
     /// A new connection.
@@ -86,21 +95,24 @@ impl Drop for Server {
     }
 }
 
-/// Starts the program on a free port. Another process may take the port in between: then another one is tried.
-fn spawn(dir: &Path, options: &[String]) -> (Child, u16) {
+/// The program under test.
+const ESKER: &str = env!("CARGO_BIN_EXE_esker");
+
+/// Starts a program on a free port; none if it is not installed. Another process may take the port in between: then another one is tried.
+fn spawn(program: &str, dir: &Path, options: &[String]) -> Option<(Child, u16)> {
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_esker"))
+        let mut child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir)
             .args(options)
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
+            .ok()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return (child, port);
+                return Some((child, port));
             }
             if child.try_wait().unwrap().is_some() {
                 break;

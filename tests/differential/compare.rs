@@ -118,7 +118,7 @@ impl Side {
             if message.ends_with(b"now\r\n") {
                 return events;
             }
-            if !contains(&message, b"expired") && !(failed && contains(&message, b"keymiss")) {
+            if !(contains(&message, b"expired") || failed && contains(&message, b"keymiss")) {
                 events.extend_from_slice(&message);
             }
         }

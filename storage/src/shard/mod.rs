@@ -19,8 +19,8 @@ mod values;
 mod warm;
 mod write;
 
-pub(crate) use background::note_replay_position;
 pub use ahead::Expected;
+pub(crate) use background::note_replay_position;
 pub use batch::Batch;
 pub(crate) use batch::wall_clock;
 pub(crate) use commit::counter_change;

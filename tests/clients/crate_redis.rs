@@ -44,8 +44,12 @@ fn strings_of_every_kind() {
 fn pipelines_of_many_requests() {
     both_protocols(|_, con, _| {
         let mut pipeline = pipe();
-        (0..2000).for_each(|n| drop(pipeline.set(format!("key:{n}"), n).ignore()));
-        (0..2000).for_each(|n| drop(pipeline.get(format!("key:{n}"))));
+        for n in 0..2000 {
+            pipeline.set(format!("key:{n}"), n).ignore();
+        }
+        for n in 0..2000 {
+            pipeline.get(format!("key:{n}"));
+        }
         let values: Vec<i32> = pipeline.query(con).unwrap();
         assert_eq!(values, (0..2000).collect::<Vec<_>>());
     });
@@ -89,7 +93,9 @@ fn errors_have_their_kinds() {
 fn scan_iterators_find_every_key() {
     both_protocols(|_, con, _| {
         let mut pipeline = pipe();
-        (0..3000).for_each(|n| drop(pipeline.set(format!("user:{n}"), n).ignore().set(format!("other:{n}"), n).ignore()));
+        for n in 0..3000 {
+            pipeline.set(format!("user:{n}"), n).ignore().set(format!("other:{n}"), n).ignore();
+        }
         pipeline.exec(con).unwrap();
         let users: BTreeSet<String> = con.scan_match::<_, String>("user:*").unwrap().map(Result::unwrap).collect();
         assert_eq!(users.len(), 3000);

@@ -14,7 +14,7 @@ assert r.get("key") == b"value"
 assert r.get("none") is None
 assert r.set("key", "other", nx=True) is None
 assert r.set("key", "new", get=True) == b"value"
-assert r.setex("short", 100, "lived") and 90 < r.ttl("short") <= 100
+assert r.set("short", "lived", ex=100) and 90 < r.ttl("short") <= 100
 assert r.mset({"a": 1, "b": 2}) and r.mget("a", "b", "c") == [b"1", b"2", None]
 assert r.incrby("a", 41) == 42 and r.incrbyfloat("f", 1.5) == 1.5
 assert r.delete("a", "b", "c") == 2 and r.exists("key", "a") == 1

@@ -57,6 +57,20 @@ fn a_large_value_arrives_whole_and_survives_a_kill() {
     assert_eq!(value_segments(&server), 1);
 }
 
+/// Was: nothing follows the value in its request, and the parser began again at the start of the request.
+#[test]
+fn a_large_value_at_the_end_of_its_request_is_followed_by_other_requests() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let (first, second) = (value(1_500_000, 6), value(1_600_001, 7));
+    let request = [set(&first, &[]), b"PING\r\n".to_vec(), set(&second, &[]), b"STRLEN large\r\n".to_vec()].concat();
+    for piece in request.chunks(250_007) {
+        connection.send_raw(piece);
+    }
+    assert_eq!(connection.read_exact(5 + 7 + 5 + 10), b"+OK\r\n+PONG\r\n+OK\r\n:1600001\r\n");
+    assert_eq!(get(&mut connection, second.len()), second);
+}
+
 #[test]
 fn a_large_value_that_is_refused_leaves_nothing_behind() {
     let server = Server::start();

@@ -99,6 +99,8 @@ pub struct RequestParser {
     missing: u32,
     /// The length of the argument at `position`, once its header was read.
     bulk: Option<usize>,
+    /// The last argument was skipped: the request is whole, and has not been given out.
+    is_skipped_to_end: bool,
 }
 
 impl RequestParser {
@@ -110,6 +112,9 @@ impl RequestParser {
     #[inline]
     pub fn parse(&mut self, input: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {
         if self.missing == 0 {
+            if std::mem::take(&mut self.is_skipped_to_end) {
+                return Ok(self.finished());
+            }
             self.spans.clear();
             self.position = 0;
             self.is_inline = false;
@@ -248,6 +253,7 @@ impl RequestParser {
             self.spans.push(Span { start: self.position, end: self.position });
             self.searched = self.position;
             self.missing -= 1;
+            self.is_skipped_to_end = self.missing == 0;
         }
     }
 

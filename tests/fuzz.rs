@@ -112,3 +112,46 @@ fn random_bytes_are_no_danger() {
         assert_eq!(parse_all(&bytes, &[]), parse_all(&bytes, &cuts(rng, len)));
     });
 }
+
+/// The same, with arguments of at least `large` bytes taken out of the input as they arrive, as uploads do; they count as empty.
+fn parse_with_uploads(input: &[u8], step: usize, large: usize) -> Vec<Request> {
+    let mut parser = RequestParser::default();
+    let mut requests = Vec::new();
+    let (mut rest, mut arrived) = (input.to_vec(), 0);
+    loop {
+        match parser.parse(&rest[..arrived], &LIMITS).unwrap() {
+            Parsed::Request(len) => {
+                let mut arguments = Vec::new();
+                parser.arguments_of(&rest[..arrived], &mut arguments);
+                requests.push(arguments.into_iter().map(<[u8]>::to_vec).collect());
+                rest.drain(..len);
+                arrived -= len;
+            }
+            Parsed::Incomplete(_) if arrived == rest.len() => return requests,
+            Parsed::Incomplete(_) => match parser.pending_argument().filter(|pending| pending.len >= large) {
+                Some(pending) => {
+                    rest.drain(pending.start..pending.start + pending.len + 2);
+                    parser.skip_pending();
+                    arrived = pending.start;
+                }
+                None => arrived = rest.len().min(arrived + step),
+            },
+        }
+    }
+}
+
+#[test]
+fn arguments_taken_out_of_the_input_leave_the_others_as_they_are() {
+    fuzz("uploads", |rng| {
+        let (bytes, _) = pipeline(rng);
+        let (large, step) = (rng.random_range(1..60), rng.random_range(1..80));
+        let (whole, _) = parse_all(&bytes, &[]);
+        let found = parse_with_uploads(&bytes, step, large);
+        assert_eq!(found.len(), whole.len());
+        for (found, whole) in found.iter().zip(&whole) {
+            assert_eq!(found.len(), whole.len());
+            let same = |(found, whole): (&Vec<u8>, &Vec<u8>)| found == whole || found.is_empty() && whole.len() >= large;
+            assert!(found.iter().zip(whole).all(same), "{found:?} for {whole:?}");
+        }
+    });
+}

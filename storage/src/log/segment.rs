@@ -30,6 +30,8 @@ pub struct Segment {
     hot: AtomicBool,
     sealed: AtomicBool,
     synced: AtomicUsize,
+    /// Whether all its bytes were written by this process.
+    own: bool,
     last_lsn: AtomicU64,
     notes: Mutex<Vec<(Lsn, u32)>>,
 }
@@ -46,6 +48,7 @@ impl Segment {
             hot: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             synced: AtomicUsize::new(0),
+            own: true,
             last_lsn: AtomicU64::new(0),
             notes: Mutex::new(Vec::new()),
         }
@@ -55,7 +58,8 @@ impl Segment {
     pub(crate) fn reopened(&self, written: usize) -> Result<(Self, Appender)> {
         let file = self.file.try_clone().map_err(StorageError::io("reopen", self.file.path()))?;
         let (map, appender) = AppendMap::new(Arc::clone(self.map.region()), written, self.map.capacity());
-        let segment = Self::new(self.id, self.generation, self.seed, file, map);
+        let mut segment = Self::new(self.id, self.generation, self.seed, file, map);
+        segment.own = false;
         if let Some(base) = self.base_lsn() {
             segment.set_base_lsn(base);
         }
@@ -119,6 +123,11 @@ impl Segment {
 
     pub(crate) fn set_hot(&self, hot: bool) {
         self.hot.store(hot, Ordering::Relaxed);
+    }
+
+    /// Whether all its bytes were written by this process, so that they need not be checked again.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Whether it ends with a footer.

@@ -82,6 +82,14 @@ impl Server {
         (self.child, self.port) = spawn(self.program, self.dir.path(), &self.options).unwrap();
     }
 
+    /// Starts it again after [`Server::kill`] and kills it before it is waited for.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = command(self.program, self.dir.path(), &self.options, self.port).spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Connection {
         Connection::to(self.port)
@@ -95,6 +103,12 @@ impl Drop for Server {
     }
 }
 
+fn command(program: &str, dir: &Path, options: &[String], port: u16) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(dir).args(options).stdout(Stdio::null());
+    command
+}
+
 /// The program under test.
 const ESKER: &str = env!("CARGO_BIN_EXE_esker");
 
@@ -102,13 +116,7 @@ const ESKER: &str = env!("CARGO_BIN_EXE_esker");
 fn spawn(program: &str, dir: &Path, options: &[String]) -> Option<(Child, u16)> {
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(dir)
-            .args(options)
-            .stdout(Stdio::null())
-            .spawn()
-            .ok()?;
+        let mut child = command(program, dir, options, port).spawn().ok()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {

@@ -47,6 +47,8 @@ fn kill_loop(fsync: &str) {
             std::thread::sleep(moment);
             server.kill();
         });
+        // Starts are killed too, at any moment between the first system call and the first connection.
+        (0..rng.random_range(0..3)).for_each(|_| server.start_and_kill(Duration::from_micros(rng.random_range(0..60_000))));
         server.restart();
         let what = format!("seed {seed}, {fsync}, round {round}, killed after {moment:?}");
         assert_eq!(info(&server, "recovery_kind"), "crash", "{what}");

@@ -200,6 +200,39 @@ fn a_checkpoint_tells_that_the_log_below_it_was_flushed() {
 }
 
 #[test]
+fn a_rotten_checkpoint_is_not_used() {
+    let history = History::default();
+    let mut rng = StdRng::seed_from_u64(base_seed());
+    let files = FaultyDirectory::new();
+    let shard = open(&files, SyncMode::No);
+    write_many(&shard, &history, &mut rng, 200);
+    shard.checkpoint().unwrap();
+    write_many(&shard, &history, &mut rng, 20);
+    let last = shard.flush_log().unwrap();
+    shard.abandon();
+    let (name, bytes) = contents(&files).into_iter().find(|(name, _)| name.starts_with("checkpoint-")).unwrap();
+    for _ in 0..60 {
+        let rotten = files.power_loss(rng.random()).unwrap();
+        let (offset, bit) = (rng.random_range(0..bytes.len() as u64), rng.random_range(0..8));
+        rotten.flip_bit(&format!("{SHARD}/{name}"), offset, bit).unwrap();
+        let shard = open(&rotten, SyncMode::No);
+        assert_eq!(shard.recovery_report().keys_from_checkpoint, 0, "offset {offset} bit {bit}");
+        check(&shard, &history, last, &format!("offset {offset} bit {bit}"));
+    }
+    // Nor one that is cut, nor one that is gone.
+    for cut in [true, false] {
+        let lost = files.power_loss(rng.random()).unwrap();
+        let directory = lost.directory().subdirectory(SHARD).unwrap();
+        if cut {
+            directory.open(&name).unwrap().set_len(bytes.len() as u64 / 2).unwrap();
+        } else {
+            directory.remove(&name).unwrap();
+        }
+        check(&open(&lost, SyncMode::No), &history, last, "a checkpoint that is cut or gone");
+    }
+}
+
+#[test]
 fn a_rotten_record_is_an_error_and_never_a_wrong_value() {
     let mut rng = StdRng::seed_from_u64(base_seed());
     let files = FaultyDirectory::new();

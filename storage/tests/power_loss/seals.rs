@@ -93,7 +93,7 @@ fn power_loss_within_the_first_start_leaves_a_directory_that_opens() {
     let (hooked, collected, seed) = (files.clone(), std::sync::Arc::clone(&lost), rng.random::<u64>() >> 1);
     files.before_each_step(Some(std::sync::Arc::new(move || {
         let mut lost = collected.lock();
-        for _ in 0..20 {
+        for _ in 0..10 {
             let next = seed + lost.len() as u64;
             lost.push(hooked.power_loss(next).unwrap());
         }

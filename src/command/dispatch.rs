@@ -92,19 +92,16 @@ impl<'s> Turn<'s> {
 
     fn get(&mut self, session: &Session, key: &[u8], reply: &mut Reply) -> bool {
         let key = self.server.shard.key(key);
-        let mut plan = LockPlan::shared();
-        plan.add(&key);
         let mark = reply.mark();
-        let txn = self.server.shard.begin(&self.batch, &plan);
-        match txn.get(session.db, &key) {
-            Ok(Some(object)) => {
-                reply.bulk(&object.data);
-                self.hits += 1;
+        let shown = self.server.shard.read_plain(&self.batch, session.db, &key, |value| {
+            match value {
+                Some(value) => reply.bulk(value),
+                None => reply.null(),
             }
-            Ok(None) => reply.null(),
-            Err(_) => return false,
-        }
-        drop(txn);
+            value.is_some()
+        });
+        let Some(hit) = shown else { return false };
+        self.hits += u32::from(hit);
         self.gets += 1;
         if reply.mark() - mark > LARGE_REPLY {
             self.settle();

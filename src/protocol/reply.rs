@@ -71,7 +71,22 @@ impl Reply {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    #[inline]
     fn number(&mut self, kind: u8, n: i64) {
+        let digit = |n: i64| b'0' + (n % 10) as u8;
+        // Copies of a fixed length are a few instructions, others a call.
+        let (line, len) = match n {
+            0..10 => ([kind, digit(n), b'\r', b'\n', 0, 0], 4),
+            10..100 => ([kind, digit(n / 10), digit(n), b'\r', b'\n', 0], 5),
+            100..1000 => ([kind, digit(n / 100), digit(n / 10), digit(n), b'\r', b'\n'], 6),
+            _ => return self.long_number(kind, n),
+        };
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(&line);
+        self.bytes.truncate(end);
+    }
+
+    fn long_number(&mut self, kind: u8, n: i64) {
         self.line(kind, itoa::Buffer::new().format(n).as_bytes());
     }
 
@@ -108,6 +123,7 @@ impl Reply {
     }
 
     /// A bulk string.
+    #[inline]
     pub fn bulk(&mut self, data: &[u8]) {
         self.number(b'$', data.len() as i64);
         self.bytes.extend_from_slice(data);
@@ -177,6 +193,27 @@ impl Reply {
                 self.bytes.extend_from_slice(text.as_bytes());
                 self.bytes.extend_from_slice(b"\r\n");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_length_are_written_whole() {
+        for n in [0, 1, 9, 10, 42, 99, 100, 255, 999, 1000, 123_456_789, -1, -10, i64::MAX, i64::MIN] {
+            let mut reply = Reply::new(Version::Resp2);
+            reply.integer(n);
+            reply.ok();
+            assert_eq!(reply.bytes(), format!(":{n}\r\n+OK\r\n").as_bytes());
+        }
+        for len in [0, 1, 9, 10, 99, 100, 999, 1000, 5000] {
+            let mut reply = Reply::new(Version::Resp2);
+            let data = vec![b'x'; len];
+            reply.bulk(&data);
+            assert_eq!(reply.bytes(), [format!("${len}\r\n").as_bytes(), &data, b"\r\n"].concat());
         }
     }
 }

@@ -12,6 +12,7 @@ mod locate;
 mod materialised;
 mod pending;
 mod plan;
+mod read;
 mod record;
 mod scan;
 mod transaction;

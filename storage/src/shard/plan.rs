@@ -51,6 +51,15 @@ impl LockPlan {
         self.stripes[stripe / 64] & (1 << (stripe % 64)) != 0
     }
 
+    /// The only stripe, if there is just one.
+    #[inline]
+    #[must_use]
+    pub fn only(&self) -> Option<usize> {
+        let word = self.stripes.iter().position(|word| *word != 0)?;
+        let alone = self.stripes[word].is_power_of_two() && self.stripes[word + 1..].iter().all(|word| *word == 0);
+        alone.then(|| word * 64 + self.stripes[word].trailing_zeros() as usize)
+    }
+
     /// The stripes in ascending order.
     pub fn stripes(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.stripes.len()).flat_map(move |word| {

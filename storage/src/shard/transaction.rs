@@ -73,7 +73,10 @@ impl<'s> Transaction<'s> {
     #[inline]
     pub(super) fn begin(shard: &'s Shard, batch: &'s Batch, plan: &LockPlan) -> Self {
         let mut guards = SmallVec::new();
-        if plan.is_exclusive() {
+        if let Some(n) = plan.only() {
+            let stripe = shard.index.stripe(n);
+            guards.push((n, if plan.is_exclusive() { Guard::Exclusive(stripe.write()) } else { Guard::Shared(stripe.read()) }));
+        } else if plan.is_exclusive() {
             guards.extend(plan.stripes().map(|n| (n, Guard::Exclusive(shard.index.stripe(n).write()))));
         } else {
             guards.extend(plan.stripes().map(|n| (n, Guard::Shared(shard.index.stripe(n).read()))));

@@ -80,7 +80,9 @@ impl Connection {
             turn.batch.add_fetched(record);
         }
         let (mut used, mut end, mut count) = (0, TurnEnd::default(), 0_u32);
-        let started = Instant::now();
+        let replies_before = self.reply.mark();
+        // Begins with the first look: short turns do not read the clock.
+        let mut started = None;
         self.runnable = false;
         while let Some(len) = self.parse(&input[used..], &mut end) {
             if count.is_multiple_of(ahead::REQUESTS as u32) && len < input.len() - used {
@@ -93,7 +95,8 @@ impl Connection {
             used += len;
             count += 1;
             let looks = count.is_multiple_of(LOOK_AT_CLOCK);
-            let over = looks && (count >= COMMANDS || started.elapsed() > TIME) || self.reply.mark() > REPLIES;
+            let over = looks && (count >= COMMANDS || started.get_or_insert_with(Instant::now).elapsed() > TIME)
+                || self.reply.mark() - replies_before > REPLIES;
             if over || end.stops_the_turn() {
                 self.runnable = used < input.len();
                 break;

@@ -29,7 +29,7 @@ use crate::server::Server;
 /// How often samples are taken.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Ticks between two looks at background work.
+/// Ticks between two looks at background work and the memory peak.
 const TICKS_A_SECOND: u64 = 10;
 
 /// Takes samples for as long as it is polled.
@@ -41,16 +41,16 @@ pub async fn watch(server: &Server) {
         ticks.tick().await;
         sample(server);
         if tick.is_multiple_of(TICKS_A_SECOND) {
+            server.stats.note_memory(memory().anonymous + server.shard.index().bytes_used());
             background.watch(server);
         }
     }
 }
 
-/// Takes the samples behind `instantaneous_*` and the memory peak.
+/// Takes the samples behind `instantaneous_*`.
 fn sample(server: &Server) {
     let totals = [server.counters.processed(), server.stats.received(), server.stats.sent()];
     server.stats.rates.sample(std::time::Instant::now(), totals);
-    server.stats.note_memory(memory().anonymous + server.shard.index().bytes_used());
 }
 
 /// Background work that was already seen by the latency monitor.

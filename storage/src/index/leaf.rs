@@ -131,6 +131,19 @@ impl Leaf {
         Ok(None)
     }
 
+    /// The location in the first cell of the home line that has the tag of a hash. The leaf may be out of date: nothing is taken for granted.
+    #[inline(always)]
+    pub fn guess(&self, pages: &Pages, hash: u64) -> Option<Location> {
+        let line = self.home(hash);
+        let page = pages.half(self.entry + ENTRY_PAGES_AT + 4 * (line / PAGE_LINES));
+        if !pages.contains(page) {
+            return None;
+        }
+        let at = page_at(page) + LINE * (line % PAGE_LINES);
+        let (matching, _) = scan(pages, at, cell::tag_in_word(hash));
+        (matching != 0).then(|| cell::location(pages.word(at + 8 * matching.trailing_zeros() as usize)))
+    }
+
     /// The first free cell for a hash; `None` only when no cell is free.
     #[inline]
     pub fn free_cell(&self, pages: &Pages, hash: u64) -> Option<FreeCell> {

@@ -56,7 +56,7 @@ pub use stripe::{CellRef, Stripe, TableSlot};
 pub use tables::TableMap;
 
 use crate::fs::FileIdentity;
-use crate::types::{KeyHash, STRIPES, Slot};
+use crate::types::{KeyHash, Location, STRIPES, Slot};
 use directory::Directory;
 use header::Header;
 use intent::Repairs;
@@ -165,6 +165,17 @@ impl Index {
         }
         self.pages.prefetch(stripe + INTENT_AT);
         self.pages.prefetch(stripe + INTENT_AT + LINE);
+    }
+
+    /// Where the op of a key probably lies: what the first cell with its tag in its home line says. Takes no lock, so it is no more than
+    /// a guess: of another key, of a leaf that has just been replaced, or none although there is one.
+    #[inline]
+    #[must_use]
+    pub fn guess(&self, table: TableSlot, hash: KeyHash, slot: Slot) -> Option<Location> {
+        let root = stripe_at(slot.stripe()) + ROOTS_AT + ROOT * table.number();
+        let leaf = Directory::open(&self.pages, root)?.leaf(&self.pages, hash.0);
+        // Read without the lock, an entry may be half old, half new.
+        if (1..=LEAF_PAGES).contains(&leaf.pages) && leaf.depth < 64 { leaf.guess(&self.pages, hash.0) } else { None }
     }
 
     #[inline]

@@ -33,13 +33,15 @@ pub(super) struct Pages {
     allocator: Mutex<Bitmap>,
     /// Copy of the allocator's number of free pages, so that a reservation takes no lock.
     free: AtomicU32,
+    /// Copy of the allocator's number of pages: those below it are in the file.
+    end: AtomicU32,
 }
 
 impl Pages {
     /// Takes over a file and its mapping. All pages count as used until [`Pages::replace_allocator`].
     pub fn new(region: Arc<Region>, file: Box<dyn File>, limit: usize) -> Self {
         let limit = limit.min(region.len());
-        Self { region, file, limit, allocator: Mutex::default(), free: AtomicU32::new(0) }
+        Self { region, file, limit, allocator: Mutex::default(), free: AtomicU32::new(0), end: AtomicU32::new(0) }
     }
 
     /// Installs the bitmap found by walking the directories.
@@ -75,6 +77,12 @@ impl Pages {
         #[cfg(test)]
         super::crash::step();
         self.region.u32(at).store(value, Ordering::Relaxed);
+    }
+
+    /// Whether a page is in the file: for who reads without a lock, and so may read any number.
+    #[inline(always)]
+    pub fn contains(&self, page: u32) -> bool {
+        page < self.end.load(Ordering::Relaxed)
     }
 
     /// The words of a line, one cache line.
@@ -157,6 +165,7 @@ impl Pages {
 
     fn publish(&self, allocator: &Bitmap) {
         self.free.store(allocator.free(), Ordering::Relaxed);
+        self.end.store(allocator.pages(), Ordering::Relaxed);
     }
 
     /// Grows the file by at least `pages` pages, in whole steps.

@@ -5,15 +5,11 @@
 //! - Only hints are given; nothing that is read here is believed by anyone.
 //! - No lock is waited for.
 
-use std::convert::Infallible;
-
 use super::{Key, Shard};
-use crate::types::{Db, Location};
+use crate::types::Db;
 
-/// Bytes between a record's op and the LSN of its entry, as far as they lie on the cache line before.
-const HEAD: u32 = 32;
 /// A cache line.
-const LINE: u32 = 64;
+const LINE: usize = 64;
 
 /// A key that a transaction will read or write soon.
 #[derive(Debug, Clone, Copy)]
@@ -41,26 +37,21 @@ impl Shard {
         }
         let segments = self.log.segments();
         for one in expected {
-            if let Some(location) = self.candidate(db, &one.key)
+            if let Some(location) = self.index.guess(table, one.key.hash(), one.key.slot())
                 && let Some(segment) = segments.get(location.segment())
                 && segment.is_hot()
             {
-                let start = location.offset().saturating_sub(HEAD);
-                segment.map().prefetch(start as usize);
-                segment.map().prefetch((start + LINE) as usize);
+                // From the op's CRC on; a read goes on to the end of a short value.
+                let start = location.offset() as usize;
+                segment.map().prefetch(start);
+                segment.map().prefetch(start + LINE);
+                if !one.write {
+                    segment.map().prefetch(start + 2 * LINE);
+                }
             }
         }
     }
-
-    /// Where the record of a key probably lies. A stripe that is locked is passed over.
-    #[inline]
-    fn candidate(&self, db: Db, key: &Key<'_>) -> Option<Location> {
-        let stripe = self.index.stripe(key.slot().stripe()).try_read()?;
-        let found = stripe.lookup(&self.index, self.table(db).slot, key.hash(), |_| Ok::<_, Infallible>(true));
-        found.unwrap_or_else(|never| match never {}).map(|cell| cell.location())
-    }
 }
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {

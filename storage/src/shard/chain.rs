@@ -294,7 +294,7 @@ impl Transaction<'_> {
             let old_len = value_len(record)?;
             content_hash = content_hash_after_write(content_hash, old_len, offset, bytes, |from, buf| self.range(record, from, buf))?;
         }
-        let delta = Delta { base_lsn: record.lsn, base_op: record.header.op_number(), depth: depth + 1, total_len, chain_bytes, change };
+        let delta = Delta { base_lsn: record.lsn(), base_op: record.header.op_number(), depth: depth + 1, total_len, chain_bytes, change };
         Ok(Some(NextDelta {
             delta,
             content_hash,

@@ -25,7 +25,14 @@ pub(crate) struct Record<'t> {
     bytes: Bytes<'t>,
     pub(crate) header: OpHeader,
     pub(crate) location: Location,
-    pub(crate) lsn: Lsn,
+    lsn: EntryLsn<'t>,
+}
+
+/// The LSN of a record's entry. In a mapping it lies before the record, maybe in a cache line of its own, so it is read when asked for.
+#[derive(Debug)]
+enum EntryLsn<'t> {
+    Mapped(Option<&'t [u8; 8]>),
+    Known(Lsn),
 }
 
 #[derive(Debug)]
@@ -58,8 +65,7 @@ impl<'t> Record<'t> {
             return Err(corrupt(segment, location, "the record reaches beyond the written end"));
         };
         let lsn = location.offset().checked_sub(header.entry_distance()).and_then(|entry| segment.bytes(entry + LSN_OFFSET)?.first_chunk());
-        let lsn = Lsn(lsn.map_or(0, |lsn| u64::from_le_bytes(*lsn)));
-        Ok(Self { bytes: Bytes::Mapped(op), header, location, lsn })
+        Ok(Self { bytes: Bytes::Mapped(op), header, location, lsn: EntryLsn::Mapped(lsn) })
     }
 
     /// The record at a location, waiting for the medium if need be: never on a worker.
@@ -78,13 +84,13 @@ impl<'t> Record<'t> {
         };
         let (lsn, bytes) = read_verified(segment, location, &mut read)?.ok_or(StorageError::Cold(location))?;
         let header = OpHeader::parse(&bytes).map_err(|e| corrupt(segment, location, &e.to_string()))?;
-        Ok(Self { bytes: Bytes::Owned(bytes), header, location, lsn })
+        Ok(Self { bytes: Bytes::Owned(bytes), header, location, lsn: EntryLsn::Known(lsn) })
     }
 
     /// A record that was fetched before.
     pub(crate) fn fetched(fetched: &Fetched) -> Result<Self> {
         let header = OpHeader::parse(&fetched.bytes).map_err(|_| StorageError::Cold(fetched.location))?;
-        Ok(Self { bytes: Bytes::Shared(Arc::clone(&fetched.bytes)), header, location: fetched.location, lsn: fetched.lsn })
+        Ok(Self { bytes: Bytes::Shared(Arc::clone(&fetched.bytes)), header, location: fetched.location, lsn: EntryLsn::Known(fetched.lsn) })
     }
 
     fn all(&self) -> &[u8] {
@@ -92,6 +98,15 @@ impl<'t> Record<'t> {
             Bytes::Mapped(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
             Bytes::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The LSN of its entry.
+    #[inline]
+    pub(crate) fn lsn(&self) -> Lsn {
+        match self.lsn {
+            EntryLsn::Mapped(bytes) => Lsn(bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))),
+            EntryLsn::Known(lsn) => lsn,
         }
     }
 

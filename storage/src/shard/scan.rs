@@ -72,7 +72,7 @@ impl Transaction<'_> {
                 continue;
             }
             let len = chain::value_len(&record)?;
-            visit(key, Metadata { value_type: record.header.value_type, len, expire_at: record.header.expire_at, lsn: record.lsn });
+            visit(key, Metadata { value_type: record.header.value_type, len, expire_at: record.header.expire_at, lsn: record.lsn() });
         }
         Ok(())
     }

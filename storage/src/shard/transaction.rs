@@ -207,7 +207,7 @@ impl<'s> Transaction<'s> {
         }
         let Some(record) = self.find_live(table, key)? else { return Ok(None) };
         let len = super::chain::value_len(&record)?;
-        Ok(Some(Metadata { value_type: record.header.value_type, len, expire_at: record.header.expire_at, lsn: record.lsn }))
+        Ok(Some(Metadata { value_type: record.header.value_type, len, expire_at: record.header.expire_at, lsn: record.lsn() }))
     }
 
     /// For WATCH: changes whenever the key changes, by expiring too. Needs the key's stripe in the plan.
@@ -217,7 +217,7 @@ impl<'s> Transaction<'s> {
     pub fn version(&self, db: Db, key: &Key<'_>) -> Result<Lsn> {
         let table = self.table(db);
         Ok(match self.find_live(table, key)? {
-            Some(record) => record.lsn,
+            Some(record) => record.lsn(),
             None => self.stripe(key.slot().stripe()).last_delete(&self.shard.index),
         })
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod density;
+mod guess;
 mod kill;
 mod model;
 mod tables;

@@ -4,7 +4,7 @@
 //! head      magic 8 | version 4 | 0 4 | replay from LSN 8 | key hash seed 8 | tables: LSN 8, next id 4, 16 × (id 4, slot 1) | CRC 4
 //! section   kind 1 | table slot 1 | stripe 2 | count 4 | LSN 8 | payload | CRC 4      as often as needed
 //!             kind 1: count cells of 12 bytes      kind 2: count × (slot in stripe 4, keys 4, expires 4, bytes 8, digest 16)
-//!             kind 3: the end, count = number of sections before it
+//!             kind 3: the end, count = number of sections before it      kind 4: about count cells of this table follow
 //! ```
 
 use crate::codec::checksum::crc;
@@ -21,6 +21,7 @@ pub(super) const COUNTERS: usize = 36;
 pub(super) const CELLS: u8 = 1;
 pub(super) const SLOT_COUNTERS: u8 = 2;
 pub(super) const END: u8 = 3;
+pub(super) const EXPECT: u8 = 4;
 
 /// What the head of a checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Section {
         match self.kind {
             CELLS => Some(self.count as usize * CELL),
             SLOT_COUNTERS if self.count <= 64 => Some(self.count as usize * COUNTERS),
-            END => Some(0),
+            END | EXPECT => Some(0),
             _ => None,
         }
     }

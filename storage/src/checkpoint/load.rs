@@ -131,6 +131,11 @@ fn apply(section: &Section, payload: &[u8], index: &Index, loaded: &mut Loaded) 
     let number = usize::from(section.stripe);
     let (Some(table), true) = (format::table_slot(section.table), number < STRIPES) else { return Ok(false) };
     let mut stripe = index.stripe(number).write();
+    if section.kind == format::EXPECT {
+        let keys = section.count as usize;
+        index.reserve(keys).and_then(|()| stripe.prepare(index, table, keys as u64)).map_err(|e| no_room(&e))?;
+        return Ok(true);
+    }
     if section.kind == format::CELLS {
         let cells: Vec<StoredCell> = payload.as_chunks().0.iter().map(format::cell).collect();
         index.reserve(cells.len()).and_then(|()| stripe.load_cells(index, table, &cells)).map_err(|e| no_room(&e))?;

@@ -155,7 +155,8 @@ impl Checkpointer {
         let keys = self.index.stripe(stripe).read().table_keys(&self.index, table);
         if keys > 0 {
             // So that loading makes the leaves once, at their size, and does not grow them key by key.
-            let expect = Section { kind: format::EXPECT, table: table.number() as u8, stripe: stripe as u16, count: keys as u32, lsn: Lsn(0) };
+            let expect =
+                Section { kind: format::EXPECT, table: table.number() as u8, stripe: stripe as u16, count: keys as u32, lsn: Lsn(0) };
             writer.section(&expect, |_| ())?;
         }
         let mut cursor = Some(0);

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use esker_storage::error::StorageError;
-use esker_storage::shard::{Batch, LockPlan};
+use esker_storage::shard::Batch;
 use esker_storage::types::{Location, Lsn};
 
 use super::refusal::{self, Refusal};
@@ -111,16 +111,8 @@ impl<'s> Turn<'s> {
 
     fn set(&mut self, session: &Session, key: &[u8], value: &[u8], reply: &mut Reply) -> bool {
         let key = self.server.shard.key(key);
-        let mut plan = LockPlan::exclusive();
-        plan.add(&key);
-        let mut txn = self.server.shard.begin(&self.batch, &plan);
-        if txn.put(session.db, &key, value, None).is_err() {
-            return false;
-        }
-        match txn.commit() {
-            Ok(lsn) => self.lsn = self.lsn.max(lsn.unwrap_or_default()),
-            Err(_) => return false,
-        }
+        let Some(lsn) = self.server.shard.write_plain(&self.batch, session.db, &key, value) else { return false };
+        self.lsn = self.lsn.max(lsn);
         reply.ok();
         self.sets += 1;
         if value.len() > LARGE_REPLY {

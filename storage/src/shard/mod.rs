@@ -15,6 +15,7 @@ mod plan;
 mod read;
 mod record;
 mod scan;
+mod set;
 mod transaction;
 mod values;
 mod warm;

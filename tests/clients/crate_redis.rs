@@ -129,7 +129,10 @@ fn publish_and_subscribe_over_resp3() {
     let (mut subscriber, mut publisher) = (connect(server.port(), true), connect(server.port(), true));
     let (sender, pushes) = mpsc::channel();
     subscriber.set_push_sender(sender);
+    // The crate sends SUBSCRIBE and does not wait for its reply: a reply to a later request says that it was carried out. Without it this
+    // test failed where the publisher was the faster of the two.
     subscriber.subscribe_resp3("news").unwrap();
+    assert_eq!(cmd("PING").query::<String>(&mut subscriber).unwrap(), "PONG");
     assert_eq!(publisher.publish::<_, _, usize>("news", "hello").unwrap(), 1);
     // Pushes come between replies: the connection stays usable.
     assert_eq!(cmd("PING").query::<String>(&mut subscriber).unwrap(), "PONG");

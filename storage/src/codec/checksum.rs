@@ -65,6 +65,26 @@ impl ShardSeed {
     pub fn crc(self, bytes: &[u8]) -> u32 {
         crc(self.0, bytes)
     }
+
+    /// CRC of `first` and of what was summed as following it.
+    #[must_use]
+    pub fn crc_with_rest(self, first: &[u8], rest: &RestSum) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
+        hasher.update(first);
+        hasher.combine(&rest.0);
+        hasher.finalize()
+    }
+}
+
+/// The sum of bytes that come in pieces, before what precedes them is known.
+#[derive(Debug, Clone, Default)]
+pub struct RestSum(crc32fast::Hasher);
+
+impl RestSum {
+    /// Continues with `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
 }
 
 impl LsnSeed {
@@ -119,6 +139,16 @@ mod tests {
             let mut hasher = crc32fast::Hasher::new_with_initial(77);
             hasher.update(&bytes[..len]);
             assert_eq!(crc(77, &bytes[..len]), hasher.finalize());
+        }
+    }
+
+    #[test]
+    fn sum_of_the_rest_gives_the_sum_of_the_whole() {
+        let (seed, bytes) = (ShardSeed::new(HistoryId(7), ShardId(3)), [0x5a_u8; 300].map(|byte| byte.wrapping_mul(3)));
+        for cut in [0, 1, 86, 299, 300] {
+            let mut rest = RestSum::default();
+            bytes[cut..].chunks(40).for_each(|piece| rest.update(piece));
+            assert_eq!(seed.crc_with_rest(&bytes[..cut], &rest), seed.crc(&bytes), "cut at {cut}");
         }
     }
 

@@ -21,11 +21,13 @@ use crate::error::{Result, StorageError};
 use crate::manifest::{Manifest, SegmentEntry, SegmentState};
 use crate::mapping::AppendMap;
 use crate::segment::names::FileName;
-use crate::segment::{Continuity, FooterBuilder, Frame, SEGMENT_HEADER, SegmentKind, SegmentReader};
+use crate::segment::{Continuity, FooterWriter, Frame, SEGMENT_HEADER, SegmentKind, SegmentReader};
 use crate::types::{EpochNumber, Generation, Lsn};
 
 /// How long the keeper waits before it tries again to get space.
 const RETRY: Duration = Duration::from_millis(500);
+/// By how much the file of a segment grows for a footer that does not fit.
+const FOOTER_STEP: u64 = 1 << 20;
 
 /// Wakes the keeper.
 #[derive(Default)]
@@ -182,16 +184,8 @@ impl Log {
     /// Syncs a full segment, writes its footer and records it as sealed.
     pub(crate) fn seal(&self, segment: &Segment) -> Result<()> {
         segment.sync()?;
-        let written = segment.map().written();
-        let bytes = segment.bytes(0).expect("a segment's bytes from its start");
-        let frame = self.footer_of(segment, bytes)?;
         let path = segment.file().path();
-        let end = (written + frame.len()) as u64;
-        if end > u64::from(self.segment_size) {
-            let from = u64::from(self.segment_size);
-            segment.file().allocate(from, end - from).map_err(StorageError::io("allocate", path))?;
-        }
-        segment.file().write_at(written as u64, &frame).map_err(StorageError::io("write", path))?;
+        let end = self.write_footer(segment)?;
         segment.file().set_len(end).map_err(StorageError::io("truncate", path))?;
         segment.file().sync_all().map_err(StorageError::io("sync", path))?;
         let mut manifest = self.manifest.lock();
@@ -203,40 +197,57 @@ impl Log {
         Ok(())
     }
 
-    /// The footer of a full segment. What this process did not write itself is checked before it is called sealed.
-    fn footer_of(&self, segment: &Segment, bytes: &[u8]) -> Result<Vec<u8>> {
-        let base = segment.base_lsn().expect("a full segment has begun");
-        let mut builder = FooterBuilder::new(base, self.key_hash_seed);
+    /// Writes the footer of a full segment and returns where it ends. What this process did not write itself is checked before it is
+    /// called sealed.
+    fn write_footer(&self, segment: &Segment) -> Result<u64> {
+        let (file, base) = (segment.file(), segment.base_lsn().expect("a full segment has begun"));
+        let bytes = segment.bytes(0).expect("a segment's bytes from its start");
+        let mut allocated = file.len().map_err(StorageError::io("measure", file.path()))?;
+        let write = |at: u64, piece: &[u8]| {
+            let end = at + piece.len() as u64;
+            if end > allocated {
+                let more = (end - allocated).next_multiple_of(FOOTER_STEP);
+                file.allocate(allocated, more).map_err(StorageError::io("allocate", file.path()))?;
+                allocated += more;
+            }
+            file.write_at(at, piece).map_err(StorageError::io("write", file.path()))
+        };
+        let mut writer = FooterWriter::new(base, self.key_hash_seed, bytes.len() as u64, write);
         if segment.is_own() {
-            add_own_entries(&mut builder, bytes).map_err(|(offset, error)| StorageError::Corrupt {
-                path: segment.file().path().to_owned(),
-                offset: offset as u64,
-                lsn: base,
-                reason: error.to_string(),
+            each_own_entry(bytes, |offset, entry| {
+                let entry = entry.map_err(|error| corrupt(segment, offset, base, &error))?;
+                writer.add(offset as u32, &entry)
             })?;
         } else {
             let reader = SegmentReader::new(bytes, segment.seed(), Continuity::Every, base, EpochNumber(0));
             for frame in reader {
-                let (offset, frame) = frame.map_err(|bad| bad.in_file(segment.file().path()))?;
+                let (offset, frame) = frame.map_err(|bad| bad.in_file(file.path()))?;
                 if let Frame::Entry(entry) = frame {
-                    builder.add(offset, &entry);
+                    writer.add(offset, &entry)?;
                 }
             }
         }
-        Ok(builder.finish(bytes, Lsn(0)).encode(segment.seed(), bytes.len() as u64))
+        writer.finish(bytes, Lsn(0), segment.seed())
     }
 }
 
+fn corrupt(segment: &Segment, offset: usize, lsn: Lsn, error: &DecodeError) -> StorageError {
+    StorageError::Corrupt { path: segment.file().path().to_owned(), offset: offset as u64, lsn, reason: error.to_string() }
+}
+
 /// Walks over frames that this process wrote: hashing each again would cost as much as writing them did.
-fn add_own_entries(builder: &mut FooterBuilder, bytes: &[u8]) -> Result<(), (usize, DecodeError)> {
+fn each_own_entry(bytes: &[u8], mut visit: impl FnMut(usize, Result<EntryView<'_>, DecodeError>) -> Result<()>) -> Result<()> {
     let mut at = SEGMENT_HEADER;
     while at < bytes.len() {
-        let start = FrameStart::parse(&bytes[at..]).map_err(|error| (at, error))?;
-        if start.kind == FrameKind::Entry {
-            let entry = EntryView::trusted(&bytes[at..]).map_err(|error| (at, error))?;
-            builder.add(at as u32, &entry);
+        match FrameStart::parse(&bytes[at..]) {
+            Ok(start) => {
+                if start.kind == FrameKind::Entry {
+                    visit(at, EntryView::trusted(&bytes[at..]))?;
+                }
+                at += start.len as usize;
+            }
+            Err(error) => return visit(at, Err(error)),
         }
-        at += start.len as usize;
     }
     Ok(())
 }

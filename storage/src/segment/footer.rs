@@ -18,7 +18,7 @@ use crate::codec::{DecodeError, Input, set_u32};
 use crate::types::{KeyHash, Lsn, TableId, UnixMillis};
 
 /// Bytes before the hints.
-const HEAD: usize = FRAME_START + 5 * 8 + 16 + 2 * 8 + 4;
+pub(super) const HEAD: usize = FRAME_START + 5 * 8 + 16 + 2 * 8 + 4;
 const _: () = assert!(HEAD == 86);
 /// Bytes of a hint.
 const HINT: usize = 8 + 4 + 3 + 1;
@@ -90,18 +90,8 @@ impl Footer {
     /// The frame, to be written at `offset` of the segment, the file's last.
     #[must_use]
     pub fn encode(&self, seed: ShardSeed, offset: u64) -> Vec<u8> {
-        let len = Self::encoded_len(self.hints.len());
-        let mut bytes = Vec::with_capacity(len);
-        let frame_len = u32::try_from(len).expect("a segment is below 1 GiB, and an op takes more bytes than its hint");
-        bytes.extend(FrameStart::encode(FrameKind::Footer, 0, frame_len));
-        for field in [self.first.0, self.last.0, self.seen.0, self.entries, self.ops] {
-            bytes.extend(field.to_le_bytes());
-        }
-        bytes.extend(self.digest.to_le_bytes());
-        bytes.extend(self.first_time.0.to_le_bytes());
-        bytes.extend(self.last_time.0.to_le_bytes());
-        bytes.extend((self.hints.len() as u32).to_le_bytes());
-        debug_assert_eq!(bytes.len(), HEAD);
+        let mut bytes = Vec::with_capacity(Self::encoded_len(self.hints.len()));
+        bytes.extend(self.head(self.hints.len()));
         for hint in &self.hints {
             hint.encode(&mut bytes);
         }
@@ -109,6 +99,51 @@ impl Footer {
         let crc = seed.crc(&bytes[LENGTH_OFFSET..]);
         set_u32(&mut bytes, 0, crc);
         bytes
+    }
+
+    /// What precedes the hints, without the CRC.
+    pub(super) fn head(&self, hints: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD);
+        let frame_len =
+            u32::try_from(Self::encoded_len(hints)).expect("a segment is below 1 GiB, and an op takes more bytes than its hint");
+        bytes.extend(FrameStart::encode(FrameKind::Footer, 0, frame_len));
+        for field in [self.first.0, self.last.0, self.seen.0, self.entries, self.ops] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend(self.digest.to_le_bytes());
+        bytes.extend(self.first_time.0.to_le_bytes());
+        bytes.extend(self.last_time.0.to_le_bytes());
+        bytes.extend((hints as u32).to_le_bytes());
+        debug_assert_eq!(bytes.len(), HEAD);
+        bytes
+    }
+
+    /// Of no entries, for a segment that begins at `base`.
+    pub(super) fn empty(base: Lsn) -> Self {
+        Self {
+            first: base,
+            last: Lsn(base.0.saturating_sub(1)),
+            seen: Lsn(0),
+            entries: 0,
+            ops: 0,
+            digest: 0,
+            first_time: UnixMillis(0),
+            last_time: UnixMillis(0),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Counts an entry; its hints are the caller's.
+    pub(super) fn count(&mut self, entry: &EntryView<'_>) {
+        let head = entry.head();
+        if self.entries == 0 {
+            self.first = head.lsn;
+            self.first_time = head.time;
+        }
+        self.last = head.lsn;
+        self.last_time = head.time;
+        self.entries += 1;
+        self.ops += u64::from(entry.header().ops);
     }
 
     /// Where the footer begins, as the last bytes of a sealed file state it. To be believed only if [`Footer::parse`] does.
@@ -153,7 +188,17 @@ impl Footer {
 }
 
 impl Hint {
-    fn encode(&self, to: &mut Vec<u8>) {
+    /// The hints of the entry that begins at `offset` of the segment.
+    pub(super) fn of_entry<'e>(entry: &'e EntryView<'_>, offset: u32, key_hash_seed: u64) -> impl Iterator<Item = Self> + 'e {
+        entry.ops().filter(|(_, op)| op.header.code.has_key()).map(move |(distance, op)| Self {
+            key_hash: key_hash(op.key, key_hash_seed),
+            offset: offset + distance,
+            table: (op.header.table.0 <= LAST_HINTED_TABLE).then_some(op.header.table),
+            code: op.header.code,
+        })
+    }
+
+    pub(super) fn encode(&self, to: &mut Vec<u8>) {
         to.extend(self.key_hash.0.to_le_bytes());
         to.extend(self.offset.to_le_bytes());
         let table = self.table.map_or(TABLE_IN_OP, |table| table.0.min(TABLE_IN_OP));
@@ -173,7 +218,7 @@ impl Hint {
     }
 }
 
-/// Gathers a footer from the entries of a segment.
+/// Gathers a footer from the entries of a segment, in memory: 24 bytes an op. See [`FooterWriter`](super::FooterWriter).
 #[derive(Debug)]
 pub struct FooterBuilder {
     key_hash_seed: u64,
@@ -184,42 +229,13 @@ impl FooterBuilder {
     /// A footer of no entries, for a segment that begins at `base`.
     #[must_use]
     pub fn new(base: Lsn, key_hash_seed: u64) -> Self {
-        let footer = Footer {
-            first: base,
-            last: Lsn(base.0.saturating_sub(1)),
-            seen: Lsn(0),
-            entries: 0,
-            ops: 0,
-            digest: 0,
-            first_time: UnixMillis(0),
-            last_time: UnixMillis(0),
-            hints: Vec::new(),
-        };
-        Self { key_hash_seed, footer }
+        Self { key_hash_seed, footer: Footer::empty(base) }
     }
 
     /// Counts the entry that begins at `offset` of the segment.
     pub fn add(&mut self, offset: u32, entry: &EntryView<'_>) {
-        let (head, footer) = (entry.head(), &mut self.footer);
-        if footer.entries == 0 {
-            footer.first = head.lsn;
-            footer.first_time = head.time;
-        }
-        footer.last = head.lsn;
-        footer.last_time = head.time;
-        footer.entries += 1;
-        for (distance, op) in entry.ops() {
-            footer.ops += 1;
-            if op.header.code.has_key() {
-                let table = op.header.table;
-                footer.hints.push(Hint {
-                    key_hash: key_hash(op.key, self.key_hash_seed),
-                    offset: offset + distance,
-                    table: (table.0 <= LAST_HINTED_TABLE).then_some(table),
-                    code: op.header.code,
-                });
-            }
-        }
+        self.footer.count(entry);
+        self.footer.hints.extend(Hint::of_entry(entry, offset, self.key_hash_seed));
     }
 
     /// The footer. `bytes` is the segment up to where the footer goes; `seen` the highest LSN consulted to drop records.

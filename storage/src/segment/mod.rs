@@ -5,12 +5,14 @@
 //! - Readers never panic, whatever the bytes, and say at which offset and LSN they stopped and why.
 
 pub mod footer;
+mod footer_writer;
 pub mod header;
 pub mod names;
 pub mod reader;
 pub mod torn;
 
 pub use footer::{Footer, FooterBuilder, Hint};
+pub use footer_writer::FooterWriter;
 pub use header::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
 pub use reader::{BadFrame, BadFrameReason, Continuity, End, Frame, SegmentReader};
 

@@ -114,6 +114,49 @@ fn frames_are_read_to_the_end_of_the_bytes_or_to_the_first_zero() {
     }
 }
 
+/// The footer of `segment` as it is written in pieces, which must come from the back to the front.
+fn footer_in_pieces(segment: &[u8]) -> Vec<u8> {
+    let (offset, mut written, mut pieces) = (segment.len(), Vec::new(), Vec::new());
+    let write = |at: u64, piece: &[u8]| {
+        let at = at as usize - offset;
+        pieces.push(at);
+        if written.len() < at + piece.len() {
+            written.resize(at + piece.len(), 0);
+        }
+        written[at..at + piece.len()].copy_from_slice(piece);
+        Ok(())
+    };
+    let mut writer = FooterWriter::new(Lsn(10), 99, offset as u64, write);
+    for frame in reader(segment) {
+        if let (offset, Frame::Entry(entry)) = frame.unwrap() {
+            writer.add(offset, &entry).unwrap();
+        }
+    }
+    let end = writer.finish(segment, Lsn(3), header().seed()).unwrap();
+    assert_eq!(end as usize, offset + written.len());
+    assert_eq!(pieces.pop(), Some(0), "what makes it a frame is written last");
+    assert!(pieces.iter().all(|at| *at > 0));
+    written
+}
+
+#[test]
+fn footer_written_in_pieces_has_the_same_bytes() {
+    let mut segment = frames();
+    for lsn in 13..20_000 {
+        put_entry(&mut segment, lsn, 6);
+    }
+    for segment in [&frames(), &segment] {
+        let mut builder = FooterBuilder::new(Lsn(10), 99);
+        for frame in reader(segment) {
+            if let (offset, Frame::Entry(entry)) = frame.unwrap() {
+                builder.add(offset, &entry);
+            }
+        }
+        let whole = builder.finish(segment, Lsn(3)).encode(header().seed(), segment.len() as u64);
+        assert_eq!(footer_in_pieces(segment), whole);
+    }
+}
+
 #[test]
 fn footer_holds_what_the_frames_held() {
     let segment = sealed();

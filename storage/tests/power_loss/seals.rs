@@ -70,6 +70,27 @@ fn torn_footer_is_written_again() {
     }
 }
 
+/// Hints are written before what makes them a footer: a kill in between leaves them behind zeros.
+#[test]
+fn hints_without_the_head_of_their_footer_are_written_again() {
+    let history = History::default();
+    let (files, last) = not_yet_sealed(&history);
+    let directory = files.directory().subdirectory("shard-0").unwrap();
+    let manifest = Manifest::load(&*directory).unwrap().unwrap();
+    let first = manifest.segments.iter().min_by_key(|segment| segment.base).unwrap();
+    let file = directory.open(&format!("{:020}-{:08}.seg", first.base.0, first.generation.0)).unwrap();
+    let len = file.len().unwrap();
+    let mut offset = [0; 8];
+    file.read_at(len - 8, &mut offset).unwrap();
+    file.zero_range(u64::from_le_bytes(offset), 86).unwrap();
+    file.set_len(len - 1000).unwrap();
+    file.sync_all().unwrap();
+    open_twice(&files.kill().unwrap(), &history, last, "killed");
+    let machine_too = files.kill().unwrap();
+    machine_too.directory().subdirectory("shard-0").unwrap().remove("index").unwrap();
+    open_twice(&machine_too, &history, last, "the index is lost too");
+}
+
 /// Was: only a later manifest listed the epoch, so a power loss in between left a log with an epoch that the table lacks.
 #[test]
 fn epoch_is_in_the_manifest_before_its_first_entry() {

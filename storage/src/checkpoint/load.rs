@@ -9,8 +9,8 @@ use crate::manifest::Checkpoint;
 use crate::segment::names::FileName;
 use crate::types::{Lsn, STRIPES, Slot};
 
-/// Bytes read at a time; every section fits.
-const READ: usize = 1 << 20;
+/// Bytes read at a time; every section fits. Little, as the allocator keeps it.
+const READ: usize = 256 << 10;
 
 /// What was loaded.
 pub(crate) struct Loaded {

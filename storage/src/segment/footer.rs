@@ -154,6 +154,21 @@ impl Footer {
 
     /// Checks and decodes the footer at the front of `bytes`, which begin at `offset` of the segment.
     pub fn parse(bytes: &[u8], offset: u64, seed: ShardSeed) -> Result<Self, DecodeError> {
+        FooterView::parse(bytes, offset, seed).map(|view| view.to_footer())
+    }
+}
+
+/// A footer that passed its checks; its hints stay where they are, so that reading a segment takes no memory for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FooterView<'a> {
+    /// All but the hints.
+    footer: Footer,
+    hints: &'a [u8],
+}
+
+impl<'a> FooterView<'a> {
+    /// Checks the footer at the front of `bytes`, which begin at `offset` of the segment.
+    pub fn parse(bytes: &'a [u8], offset: u64, seed: ShardSeed) -> Result<Self, DecodeError> {
         let start = FrameStart::parse(bytes)?;
         if start.kind != FrameKind::Footer {
             return Err(DecodeError::FrameKind(start.kind.to_byte()));
@@ -168,22 +183,32 @@ impl Footer {
         Self::parse_fields(Input::new(&frame[FRAME_START..]), offset)
     }
 
-    fn parse_fields(mut input: Input<'_>, offset: u64) -> Result<Self, DecodeError> {
-        let (first, last, seen) = (Lsn(input.u64()?), Lsn(input.u64()?), Lsn(input.u64()?));
-        let (entries, ops, digest) = (input.u64()?, input.u64()?, input.u128()?);
-        let (first_time, last_time) = (UnixMillis(input.i64()?), UnixMillis(input.i64()?));
+    fn parse_fields(mut input: Input<'a>, offset: u64) -> Result<Self, DecodeError> {
+        let mut footer = Footer::empty(Lsn(0));
+        (footer.first, footer.last, footer.seen) = (Lsn(input.u64()?), Lsn(input.u64()?), Lsn(input.u64()?));
+        (footer.entries, footer.ops, footer.digest) = (input.u64()?, input.u64()?, input.u128()?);
+        (footer.first_time, footer.last_time) = (UnixMillis(input.i64()?), UnixMillis(input.i64()?));
         let count = input.u32()? as usize;
         if input.rest().len() as u64 != count as u64 * HINT as u64 + FOOTER_OFFSET_LEN as u64 {
             return Err(DecodeError::Length);
         }
-        let mut hints = Vec::with_capacity(count);
-        for _ in 0..count {
-            hints.push(Hint::parse(&mut input)?);
-        }
+        let hints = input.take(count * HINT)?;
+        hints.as_chunks().0.iter().try_for_each(|bytes| Hint::parse(bytes).map(drop))?;
         if input.u64()? != offset {
             return Err(DecodeError::Field("footer offset"));
         }
-        Ok(Self { first, last, seen, entries, ops, digest, first_time, last_time, hints })
+        Ok(Self { footer, hints })
+    }
+
+    /// The hints, one an op with a key, in log order.
+    pub fn hints(&self) -> impl Iterator<Item = Hint> + 'a {
+        self.hints.as_chunks().0.iter().filter_map(|bytes| Hint::parse(bytes).ok())
+    }
+
+    /// The same with the hints in memory of its own.
+    #[must_use]
+    pub fn to_footer(&self) -> Footer {
+        Footer { hints: self.hints().collect(), ..self.footer.clone() }
     }
 }
 
@@ -206,7 +231,8 @@ impl Hint {
         to.push(self.code.to_byte());
     }
 
-    fn parse(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+    fn parse(bytes: &[u8; HINT]) -> Result<Self, DecodeError> {
+        let mut input = Input::new(bytes);
         let (key_hash, offset) = (KeyHash(input.u64()?), input.u32()?);
         let table_and_code = input.u32()?;
         let table = table_and_code & TABLE_IN_OP;
@@ -215,34 +241,5 @@ impl Hint {
             return Err(DecodeError::Field("op code of a hint"));
         }
         Ok(Self { key_hash, offset, table: (table <= LAST_HINTED_TABLE).then_some(TableId(table)), code })
-    }
-}
-
-/// Gathers a footer from the entries of a segment, in memory: 24 bytes an op. See [`FooterWriter`](super::FooterWriter).
-#[derive(Debug)]
-pub struct FooterBuilder {
-    key_hash_seed: u64,
-    footer: Footer,
-}
-
-impl FooterBuilder {
-    /// A footer of no entries, for a segment that begins at `base`.
-    #[must_use]
-    pub fn new(base: Lsn, key_hash_seed: u64) -> Self {
-        Self { key_hash_seed, footer: Footer::empty(base) }
-    }
-
-    /// Counts the entry that begins at `offset` of the segment.
-    pub fn add(&mut self, offset: u32, entry: &EntryView<'_>) {
-        self.footer.count(entry);
-        self.footer.hints.extend(Hint::of_entry(entry, offset, self.key_hash_seed));
-    }
-
-    /// The footer. `bytes` is the segment up to where the footer goes; `seen` the highest LSN consulted to drop records.
-    #[must_use]
-    pub fn finish(mut self, bytes: &[u8], seen: Lsn) -> Footer {
-        self.footer.digest = segment_digest(bytes);
-        self.footer.seen = seen;
-        self.footer
     }
 }

@@ -11,8 +11,8 @@ pub mod names;
 pub mod reader;
 pub mod torn;
 
-pub use footer::{Footer, FooterBuilder, Hint};
-pub use footer_writer::FooterWriter;
+pub use footer::{Footer, FooterView, Hint};
+pub use footer_writer::{FooterBuilder, FooterWriter};
 pub use header::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
 pub use reader::{BadFrame, BadFrameReason, Continuity, End, Frame, SegmentReader};
 

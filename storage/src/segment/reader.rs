@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::{Footer, SEGMENT_HEADER};
+use super::{FooterView, SEGMENT_HEADER};
 use crate::codec::DecodeError;
 use crate::codec::checksum::ShardSeed;
 use crate::codec::entry::{EntryHeader, EntryView};
@@ -32,7 +32,7 @@ pub enum Frame<'a> {
     /// A flush mark.
     FlushMark(FlushMark),
     /// The footer, always the last.
-    Footer(Footer),
+    Footer(FooterView<'a>),
 }
 
 /// Why a frame does not count.
@@ -200,8 +200,8 @@ impl<'a> SegmentReader<'a> {
         Ok(entry)
     }
 
-    fn footer(&mut self, rest: &[u8], len: usize) -> Result<Footer, BadFrameReason> {
-        let footer = Footer::parse(rest, self.at as u64, self.seed)?;
+    fn footer(&mut self, rest: &'a [u8], len: usize) -> Result<FooterView<'a>, BadFrameReason> {
+        let footer = FooterView::parse(rest, self.at as u64, self.seed)?;
         if rest.len() > len {
             return Err(BadFrameReason::AfterFooter);
         }

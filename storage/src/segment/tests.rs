@@ -164,6 +164,7 @@ fn footer_holds_what_the_frames_held() {
     let last = read.by_ref().map(Result::unwrap).last().unwrap();
     assert_eq!(read.end(), Some(End::Footer));
     let (offset, Frame::Footer(footer)) = last else { panic!("no footer") };
+    let footer = footer.to_footer();
     assert_eq!(Footer::offset_at_end(&segment), Some(u64::from(offset)));
     assert_eq!((footer.first, footer.last, footer.entries, footer.ops), (Lsn(10), Lsn(12), 3, 4));
     assert_eq!((footer.first_time, footer.last_time, footer.seen), (UnixMillis(2010), UnixMillis(2012), Lsn(0)));

@@ -111,7 +111,7 @@ fn read_once(
         end.position = Position { offset: reader.offset(), lsn: reader.last_lsn(), epoch: reader.last_epoch() };
         let flow = visit(&segment.file, offset, &frame)?;
         if let Frame::Footer(footer) = frame {
-            end.footer = Some(footer);
+            end.footer = Some(footer.to_footer());
         }
         if flow.is_break() {
             break;

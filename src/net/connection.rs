@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::turn::{TurnEnd, Wait};
 use super::upload::Upload;
-use super::{arrivals, buffers};
+use super::{arrivals, buffers, yield_once};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::server::Server;
@@ -306,20 +306,6 @@ impl Drop for Connection {
         self.server.monitors.leave(self.session.id, &self.server.gates);
         self.server.clients.remove(self.session.id);
     }
-}
-
-/// Lets the worker's other ready tasks run first. Not `tokio::task::yield_now`, which has the worker look for new events before it comes
-/// back: a system call a turn.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// One read into the room behind `buffer`. A read that does not fill it tells the runtime that the socket is drained: no second read.

@@ -83,7 +83,10 @@ impl Workers {
 fn start_worker(server: &Arc<Server>, number: usize, stop: Arc<Notify>) -> std::io::Result<Worker> {
     let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_BETWEEN_LOOKS).build()?;
     let handle = runtime.handle().clone();
-    let porter = Arc::clone(&server.durability).run_porter(number);
+    let porter = {
+        let (durability, server) = (Arc::clone(&server.durability), Arc::clone(server));
+        durability.run_porter(number, move |lsn| server.have_flushed(lsn))
+    };
     handle.spawn(porter);
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(&runtime, &stop))?;
     Ok(Worker { runtime: handle, connections: Arc::default(), thread: Some(thread) })

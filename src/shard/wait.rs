@@ -1,6 +1,7 @@
 //! What connections wait for: flushes, records from disk, checkpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use esker_storage::shard::FetchedRecord;
 use esker_storage::types::{Location, Lsn};
@@ -9,6 +10,10 @@ use tokio::sync::oneshot;
 use super::open::sync_mode;
 use crate::config::FsyncMode;
 use crate::server::Server;
+
+/// A worker waits for the medium itself while that takes no longer than waking another thread and being woken by it is worth: all its
+/// clients wait for the same flush anyway.
+const QUICK_SYNC: Duration = Duration::from_millis(1);
 
 impl Server {
     /// Connects the syncer with the connections that wait for it.
@@ -29,16 +34,22 @@ impl Server {
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
     }
 
-    /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`; the flush is asked for. Under
+    /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`. Under
     /// `appendfsync always` replies of reads wait too: what they tell of might be another connection's write that can still be lost.
     #[inline]
     pub(crate) fn lsn_to_flush(&self, written: Lsn) -> Lsn {
         if !self.waits_for_flush() {
             return Lsn(0);
         }
-        let lsn = written.max(self.shard.written_lsn());
-        self.shard.request_flush(lsn);
-        lsn
+        written.max(self.shard.written_lsn())
+    }
+
+    /// Has the log flushed as far as `lsn`: by the worker that calls, if that is quick, or else by the syncer.
+    pub(crate) fn have_flushed(&self, lsn: Lsn) {
+        let here = self.shard.last_sync_time() <= QUICK_SYNC && self.shard.try_flush();
+        if !here {
+            self.shard.request_flush(lsn);
+        }
     }
 
     /// Reads a record from disk without blocking the worker. None: it cannot be read, which the command finds out when it is run again.

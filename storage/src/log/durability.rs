@@ -72,7 +72,7 @@ impl Durability {
         }
     }
 
-    /// Calls `listener` after each flush, on the syncer's thread, and once when the log is poisoned.
+    /// Calls `listener` after each flush, on the thread that did it, and once when the log is poisoned.
     pub fn on_flush(&self, listener: Listener) {
         self.listeners.write().push(listener);
     }

@@ -31,6 +31,10 @@ impl Counts {
         self.last_sync_micros.store(took.as_micros() as u64, Ordering::Relaxed);
     }
 
+    pub(crate) fn last_sync(&self) -> Duration {
+        Duration::from_micros(self.last_sync_micros.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }

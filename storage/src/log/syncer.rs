@@ -78,6 +78,17 @@ impl Log {
     /// The first failure poisons the log: after it nobody can tell what the kernel dropped.
     pub(crate) fn flush(&self) -> Result<Lsn> {
         let _one_at_a_time = self.flushing.lock();
+        self.flush_alone()
+    }
+
+    /// As [`flush`](Self::flush), unless a flush is under way: then nothing is done.
+    pub(crate) fn try_flush(&self) -> Option<Result<Lsn>> {
+        let _one_at_a_time = self.flushing.try_lock()?;
+        Some(self.flush_alone())
+    }
+
+    /// Called with the lock of flushes held.
+    fn flush_alone(&self) -> Result<Lsn> {
         self.durability.check()?;
         let (target, segments) = {
             let tail = self.tail.lock();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -197,7 +198,7 @@ impl Shard {
         self.log.durability().request(lsn);
     }
 
-    /// Calls `listener` with the flushed LSN after each flush, on the syncer's thread, and when the log is poisoned.
+    /// Calls `listener` with the flushed LSN after each flush, on the thread that did it, and when the log is poisoned.
     pub fn on_flush(&self, listener: Box<dyn Fn(Lsn) + Send + Sync>) {
         self.log.durability().on_flush(listener);
     }
@@ -219,6 +220,19 @@ impl Shard {
     /// The failure that poisoned the log.
     pub fn flush_log(&self) -> Result<Lsn> {
         self.log.flush()
+    }
+
+    /// As [`flush_log`](Self::flush_log), unless a flush is under way: then false. A failure has poisoned the log, which its listeners
+    /// are told.
+    #[must_use]
+    pub fn try_flush(&self) -> bool {
+        self.log.try_flush().is_some()
+    }
+
+    /// How long the newest sync of the log took.
+    #[must_use]
+    pub fn last_sync_time(&self) -> Duration {
+        self.log.counts.last_sync()
     }
 
     /// Takes a checkpoint, waiting for it.

@@ -82,6 +82,16 @@ impl Server {
         (self.child, self.port) = spawn(self.program, self.dir.path(), &self.options).unwrap();
     }
 
+    /// Starts it again after [`Server::kill`], on the same directory and port, which the clients of before still know.
+    pub fn restart_in_place(&mut self) {
+        self.child = command(self.program, self.dir.path(), &self.options, self.port).spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < deadline && self.child.try_wait().unwrap().is_none(), "the server does not start again");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Starts it again after [`Server::kill`] and kills it before it is waited for.
     pub fn start_and_kill(&self, after: Duration) {
         let mut child = command(self.program, self.dir.path(), &self.options, self.port).spawn().unwrap();

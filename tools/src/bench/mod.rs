@@ -1,0 +1,56 @@
+//! `esker-bench`: load on a server of the Redis protocol.
+//!
+//! Invariants:
+//! - A request's latency counts from when it was due, not from when it could be sent, so a server that pauses cannot hide what it delayed.
+//! - What is reported as wrong is wrong: a value is called stale only if every order of the writes that the replies allow makes it so.
+
+mod args;
+mod book;
+mod connection;
+mod error;
+mod json;
+mod judge;
+mod keys;
+mod load;
+mod mix;
+mod reply;
+mod report;
+mod request;
+mod schedule;
+mod stats;
+mod value;
+mod worker;
+
+pub use args::{Args, Command, Load};
+pub use error::BenchError;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How a measurement ended that could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every request was answered, and rightly.
+    Right,
+    /// Wrong answers, error replies or lost requests.
+    Wrong,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Right => Self::SUCCESS,
+            Outcome::Wrong => Self::FAILURE,
+        }
+    }
+}
+
+/// Runs a command; what it measures goes to `out`.
+///
+/// # Errors
+/// When nothing can be measured: the server cannot be reached, refuses the password, or a file cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, BenchError> {
+    match &args.command {
+        Command::Load(options) => load::run(options, out),
+    }
+}

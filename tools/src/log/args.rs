@@ -37,6 +37,8 @@ pub enum Command {
     Tail(Tail),
     /// Prints all that the log holds about a key.
     History(History),
+    /// Writes all keys and values, now or as of an LSN or a time, as commands for `redis-cli --pipe` or as JSON.
+    Export(Export),
 }
 
 /// Options that all commands share.
@@ -93,6 +95,41 @@ pub struct History {
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// The data directory, as --dir.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Resp)]
+    pub format: ExportFormat,
+    /// The state after the entry of this LSN.
+    #[arg(long, value_name = "N", conflicts_with = "time")]
+    pub lsn: Option<u64>,
+    /// The state at a time: Unix milliseconds, 2026-01-31, 2026-01-31T12:30:00 (UTC), or -10m for ten minutes ago.
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = UnixMillis::read)]
+    pub time: Option<UnixMillis>,
+    /// Only this database.
+    #[arg(long, value_name = "N")]
+    pub db: Option<u8>,
+    /// Only keys that match the pattern, as in KEYS.
+    #[arg(long, value_name = "GLOB")]
+    pub key: Option<OsString>,
+    /// Leave times of expiry out: keys that have expired since come back, and stay.
+    #[arg(long)]
+    pub no_expiry: bool,
+}
+
+/// What an export is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Commands of the Redis protocol.
+    Resp,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Which ops to print. An op has to meet all that is given.

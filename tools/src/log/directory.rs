@@ -1,7 +1,8 @@
 //! A data directory, read and nothing else.
 
 use std::cmp::Reverse;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use esker_storage::codec::DecodeError;
@@ -57,6 +58,8 @@ pub(super) struct Segment {
     pub(super) file: SegmentFile,
     pub(super) header: SegmentHeader,
     pub(super) bytes: Vec<u8>,
+    /// The file that the bytes are of, whatever its name is by now.
+    pub(super) handle: File,
 }
 
 impl DataDirectory {
@@ -143,7 +146,7 @@ impl DataDirectory {
         };
         let path = self.path(names.iter().find(is_spare)?);
         let mut head = [0; SEGMENT_HEADER];
-        let read = fs::File::open(&path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut head));
         let header = read.ok().and_then(|()| SegmentHeader::decode(&head).ok())?;
         Some(SegmentFile {
             path,
@@ -176,16 +179,23 @@ impl Listing {
     }
 }
 
+fn read_open(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok((file, bytes))
+}
+
 impl Segment {
     fn load(file: &SegmentFile) -> Result<Self, LogError> {
-        let bytes = fs::read(&file.path).map_err(LogError::read(&file.path))?;
+        let (handle, bytes) = read_open(&file.path).map_err(LogError::read(&file.path))?;
         let header = SegmentHeader::decode(&bytes).map_err(|error| match error {
             DecodeError::FutureVersion(found) => StorageError::FutureVersion { path: file.path.clone(), found, known: 1 },
             error => {
                 StorageError::Corrupt { path: file.path.clone(), offset: 0, lsn: file.base, reason: format!("segment header: {error}") }
             }
         })?;
-        Ok(Self { file: file.clone(), header, bytes })
+        Ok(Self { file: file.clone(), header, bytes, handle })
     }
 
     /// Reads the file again, in which a running server wrote meanwhile.

@@ -9,6 +9,7 @@ mod args;
 mod directory;
 mod dump;
 mod error;
+mod export;
 mod filter;
 mod history;
 mod liveness;
@@ -56,7 +57,11 @@ impl From<Outcome> for ExitCode {
 /// # Errors
 /// When the directory cannot be read, or is damaged where the command cannot go on.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, LogError> {
-    let directory = DataDirectory::open(&args.dir)?;
+    let given = match &args.command {
+        Command::Export(options) => options.directory.as_ref(),
+        _ => None,
+    };
+    let directory = DataDirectory::open(given.unwrap_or(&args.dir))?;
     match &args.command {
         Command::Ls(options) => ls::run(&directory, options, out),
         Command::Dump(options) => dump::run(&directory, options, out),
@@ -64,5 +69,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, LogError> {
         Command::Stat(options) => stat::run(&directory, options, out),
         Command::Tail(options) => tail::run(&directory, options, out),
         Command::History(options) => history::run(&directory, options, out),
+        Command::Export(options) => export::run(&directory, options, out),
     }
 }

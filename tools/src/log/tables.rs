@@ -21,7 +21,12 @@ impl Tables {
 
     /// The tables at the end of the log that was read.
     pub(super) fn at_end(&mut self) -> &Self {
-        self.advance(Lsn(u64::MAX));
+        self.after(Lsn(u64::MAX))
+    }
+
+    /// The tables after the entry of this LSN, the last that was read.
+    pub(super) fn after(&mut self, lsn: Lsn) -> &Self {
+        self.advance(Lsn(lsn.0.saturating_add(1)));
         self
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use esker_storage::codec::value_ref::ValueRef;
+use esker_storage::error::StorageError;
 use esker_storage::segment::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
 use esker_storage::types::Lsn;
 
@@ -24,11 +25,22 @@ type Failure = Result<Finding, LogError>;
 pub(super) fn verify(path: &Path, id: u128, reference: Option<&ValueRef>) -> Result<u64, Failure> {
     let file = File::open(path).map_err(|error| Err(LogError::read(path)(error)))?;
     let len = file.metadata().map_err(|error| Err(LogError::read(path)(error)))?.len();
-    Value { file, path, len, id }.verify(reference).map(|()| len)
+    Value { file: &file, path, len, id }.verify(reference).map(|()| len)
+}
+
+/// The value in a file that is open, after every byte was checked.
+pub(super) fn read(file: &File, path: &Path, reference: &ValueRef) -> Result<Vec<u8>, LogError> {
+    let len = file.metadata().map_err(LogError::read(path))?.len();
+    let value = Value { file, path, len, id: reference.value_id };
+    let read = value.verify(Some(reference)).and_then(|()| value.read(SEGMENT_HEADER as u64, reference.len));
+    read.map_err(|failure| match failure {
+        Ok(Finding { path, offset, lsn, reason, .. }) => StorageError::Corrupt { path, offset, lsn, reason }.into(),
+        Err(error) => error,
+    })
 }
 
 struct Value<'p> {
-    file: File,
+    file: &'p File,
     path: &'p Path,
     len: u64,
     id: u128,

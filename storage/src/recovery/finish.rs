@@ -117,6 +117,7 @@ fn active(
         if is_active {
             let file = segment.file();
             file.allocate(0, segment.map().capacity() as u64).map_err(StorageError::io("allocate", file.path()))?;
+            segment.map().region().advise_random().map_err(StorageError::io("map", file.path()))?;
             return Ok((segment, appender, full));
         }
         full.push(segment);
@@ -167,6 +168,7 @@ fn create_first(
     let file = chain.directory.create(&name).map_err(StorageError::io("create", &path))?;
     file.allocate(0, size).map_err(StorageError::io("allocate", &path))?;
     let region = file.map(options.segment_size as usize).map_err(StorageError::io("map", &path))?;
+    region.advise_random().map_err(StorageError::io("map", &path))?;
     let (map, mut appender) = AppendMap::new(region, 0, options.segment_size as usize);
     let bytes = header.encode();
     map.append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes)).expect("a segment is longer than its header");

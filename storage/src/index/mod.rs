@@ -19,7 +19,7 @@
 //! Invariants:
 //! - Pages are reachable from exactly one root entry, or free, or on the list of dropped tables.
 //! - Cells never move in place: growth builds fresh leaves and then switches directory entries.
-//! - Lock order: stripes in ascending order, then the dropped list, then the allocator.
+//! - Lock order: stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
 
 mod bitmap;
 mod cell;

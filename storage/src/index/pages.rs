@@ -30,6 +30,9 @@ pub(super) struct Pages {
     file: Box<dyn File>,
     /// Most bytes of the file; the mapping may be longer.
     limit: usize,
+    /// Held while the file grows, which may wait for the file system. Taken before the allocator, which is not held meanwhile: who finds
+    /// free pages does not wait for who makes more.
+    growing: Mutex<()>,
     allocator: Mutex<Bitmap>,
     /// Copy of the allocator's number of free pages, so that a reservation takes no lock.
     free: AtomicU32,
@@ -41,7 +44,8 @@ impl Pages {
     /// Takes over a file and its mapping. All pages count as used until [`Pages::replace_allocator`].
     pub fn new(region: Arc<Region>, file: Box<dyn File>, limit: usize) -> Self {
         let limit = limit.min(region.len());
-        Self { region, file, limit, allocator: Mutex::default(), free: AtomicU32::new(0), end: AtomicU32::new(0) }
+        let (growing, allocator) = (Mutex::default(), Mutex::default());
+        Self { region, file, limit, growing, allocator, free: AtomicU32::new(0), end: AtomicU32::new(0) }
     }
 
     /// Installs the bitmap found by walking the directories.
@@ -115,30 +119,18 @@ impl Pages {
 
     /// Fills `pages` with pages of any contents.
     pub fn allocate(&self, pages: &mut [u32]) -> Result<(), IndexError> {
-        let mut allocator = self.allocator.lock();
-        if (allocator.free() as usize) < pages.len() {
-            self.extend(&mut allocator, pages.len() as u32)?;
-        }
-        for page in &mut *pages {
-            *page = allocator.take().expect("the bitmap counts its free pages");
-        }
-        self.publish(&allocator);
-        Ok(())
+        self.grow_until(|allocator| {
+            let missing = (pages.len() as u32).saturating_sub(allocator.free());
+            if missing == 0 {
+                pages.iter_mut().for_each(|page| *page = allocator.take().expect("the bitmap counts its free pages"));
+            }
+            (missing == 0).then_some(()).ok_or(missing)
+        })
     }
 
     /// Allocates neighbouring pages of any contents and returns the first.
     pub fn allocate_run(&self, len: u32) -> Result<u32, IndexError> {
-        let mut allocator = self.allocator.lock();
-        let run = match allocator.take_run(len) {
-            Some(run) => run,
-            None => {
-                let missing = len - allocator.free_tail();
-                self.extend(&mut allocator, missing)?;
-                allocator.take_run(len).expect("the new tail is long enough")
-            }
-        };
-        self.publish(&allocator);
-        Ok(run)
+        self.grow_until(|allocator| allocator.take_run(len).ok_or_else(|| len - allocator.free_tail()))
     }
 
     /// Gives pages back.
@@ -156,11 +148,30 @@ impl Pages {
         if self.free.load(Ordering::Relaxed) >= pages {
             return Ok(());
         }
-        let mut allocator = self.allocator.lock();
-        let missing = pages.saturating_sub(allocator.free());
-        let result = if missing > 0 { self.extend(&mut allocator, missing) } else { Ok(()) };
-        self.publish(&allocator);
-        result
+        self.grow_until(|allocator| match pages.saturating_sub(allocator.free()) {
+            0 => Ok(()),
+            missing => Err(missing),
+        })
+    }
+
+    /// Grows the file until `take` gets what it wants of the allocator; before, it says how many pages are missing.
+    fn grow_until<T>(&self, mut take: impl FnMut(&mut Bitmap) -> Result<T, u32>) -> Result<T, IndexError> {
+        let mut attempt = || {
+            let mut allocator = self.allocator.lock();
+            let taken = take(&mut allocator);
+            self.publish(&allocator);
+            taken
+        };
+        if let Ok(taken) = attempt() {
+            return Ok(taken);
+        }
+        let _one_at_a_time = self.growing.lock();
+        loop {
+            match attempt() {
+                Ok(taken) => return Ok(taken),
+                Err(missing) => self.extend(missing)?,
+            }
+        }
     }
 
     fn publish(&self, allocator: &Bitmap) {
@@ -168,9 +179,10 @@ impl Pages {
         self.end.store(allocator.pages(), Ordering::Relaxed);
     }
 
-    /// Grows the file by at least `pages` pages, in whole steps.
-    fn extend(&self, allocator: &mut Bitmap, pages: u32) -> Result<(), IndexError> {
-        let bytes = page_at(allocator.pages());
+    /// Grows the file by at least `pages` pages, in whole steps. The caller holds `growing`.
+    fn extend(&self, pages: u32) -> Result<(), IndexError> {
+        let old = self.end.load(Ordering::Relaxed);
+        let bytes = page_at(old);
         let more = (pages as usize * PAGE).next_multiple_of(FILE_STEP);
         let result = if bytes + more > self.limit {
             Err(io::Error::new(io::ErrorKind::OutOfMemory, "end of the mapping"))
@@ -178,7 +190,10 @@ impl Pages {
             self.file.allocate(bytes as u64, more as u64)
         };
         result.map_err(|source| IndexError::Full { bytes: bytes as u64, source })?;
-        allocator.extend(allocator.pages() + (more / PAGE) as u32);
+        let mut allocator = self.allocator.lock();
+        debug_assert_eq!(allocator.pages(), old, "the file grows in one place only");
+        allocator.extend(old + (more / PAGE) as u32);
+        self.publish(&allocator);
         Ok(())
     }
 }
@@ -186,5 +201,41 @@ impl Pages {
 impl std::fmt::Debug for Pages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pages").field("path", &self.file.path()).field("allocator", &self.allocator).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fs::{Directory, MemoryDirectory};
+
+    /// Was: one lock for both, so that a leaf that grew waited for the file system, which may be slow to make room.
+    #[test]
+    fn who_finds_free_pages_does_not_wait_for_the_file_to_grow() {
+        let file = MemoryDirectory::new().create("index").unwrap();
+        let pages = Pages::new(file.map(1 << 30).unwrap(), file, 1 << 30);
+        pages.reserve(10).unwrap();
+        let growing = pages.growing.lock();
+        std::thread::scope(|scope| {
+            let (done, is_done) = mpsc::channel();
+            let pages = &pages;
+            let of_others = done.clone();
+            scope.spawn(move || {
+                pages.allocate(&mut [0; 7]).unwrap();
+                of_others.send("small").unwrap();
+            });
+            assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok("small"));
+            scope.spawn(move || {
+                pages.allocate_run(2000).unwrap();
+                done.send("large").unwrap();
+            });
+            assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "there was no room for it");
+            drop(growing);
+            assert_eq!(is_done.recv(), Ok("large"));
+        });
     }
 }

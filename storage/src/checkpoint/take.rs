@@ -1,8 +1,8 @@
 //! Taking a checkpoint while everything else goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -16,8 +16,12 @@ use crate::segment::names::FileName;
 use crate::shard::wall_clock;
 use crate::types::{DATABASES, Db, Lsn, STRIPES, Slot, UnixMillis};
 
-/// Bytes of cells copied under one lock.
-const PIECE: usize = 64 << 10;
+/// Bytes of cells copied under one lock: some 10 µs of a writer's time.
+const PIECE: usize = 16 << 10;
+/// How long a checkpoint that nobody waits for works before it rests, and how long it then rests. It does not run at a low priority:
+/// a thread that is kept from running while it holds a stripe keeps the writers of that stripe waiting with it.
+const WORK: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(4);
 /// Bytes written at a time. The allocator keeps the buffer for the next checkpoint, so it is memory that an idle server has.
 const WRITE: usize = 192 << 10;
 /// Slots of a stripe.
@@ -30,6 +34,8 @@ pub struct Checkpointer {
     interval: u64,
     running: AtomicBool,
     one_at_a_time: Mutex<()>,
+    /// How many wait for a checkpoint.
+    waiting: AtomicU32,
     /// Bytes of log appended when the last checkpoint began.
     last_bytes: AtomicU64,
     last_done: AtomicU64,
@@ -66,6 +72,7 @@ impl Checkpointer {
             interval,
             running: AtomicBool::new(false),
             one_at_a_time: Mutex::new(()),
+            waiting: AtomicU32::new(0),
             last_bytes: AtomicU64::new(0),
             last_done: AtomicU64::new(0),
             last_millis: AtomicU64::new(0),
@@ -93,8 +100,21 @@ impl Checkpointer {
         }
     }
 
-    /// Takes one now and returns the LSN from which it is replayed.
+    /// Takes one now, for who waits, and returns the LSN from which it is replayed.
     pub(crate) fn take(&self) -> Result<Lsn> {
+        self.hurry();
+        let outcome = self.take_in_background();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        outcome
+    }
+
+    /// The one that is being taken does not rest any more, nor do later ones.
+    pub(crate) fn hurry(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one that nobody waits for: most of the processor's time is left to others.
+    pub(crate) fn take_in_background(&self) -> Result<Lsn> {
         let _guard = self.one_at_a_time.lock();
         self.running.store(true, Ordering::Release);
         let bytes = self.log.appended_bytes();
@@ -135,7 +155,8 @@ impl Checkpointer {
         let directory = &self.log.directory;
         let path = directory.path(name);
         let file = directory.create(name).map_err(StorageError::io("create", &path))?;
-        let mut writer = Writer { file: file.as_ref(), buffer: Vec::with_capacity(WRITE + PIECE), at: 0, sections: 0 };
+        let mut writer =
+            Writer { file: file.as_ref(), buffer: Vec::with_capacity(WRITE + PIECE), at: 0, sections: 0, rested: Instant::now() };
         let head = Head { replay_from: start.next(), key_hash_seed: self.log.key_hash_seed, tables: tables.clone() };
         writer.buffer.extend(head.encode());
         for stripe in 0..STRIPES {
@@ -174,6 +195,9 @@ impl Checkpointer {
                 let section =
                     Section { kind: format::CELLS, table: table.number() as u8, stripe: stripe as u16, count: cells.len() as u32, lsn };
                 writer.section(&section, |out| cells.iter().for_each(|cell| format::put_cell(out, cell)))?;
+            }
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                writer.rest_if_due();
             }
         }
         self.write_counters(writer, stripe, table, copied)
@@ -215,9 +239,18 @@ struct Writer<'f> {
     buffer: Vec<u8>,
     at: u64,
     sections: u32,
+    /// The end of the last rest.
+    rested: Instant,
 }
 
 impl Writer<'_> {
+    fn rest_if_due(&mut self) {
+        if self.rested.elapsed() >= WORK {
+            std::thread::sleep(REST);
+            self.rested = Instant::now();
+        }
+    }
+
     fn section(&mut self, section: &Section, fill: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         section.encode(&mut self.buffer, fill);
         self.sections += 1;

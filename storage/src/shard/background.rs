@@ -96,7 +96,8 @@ pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
     position.lsn
 }
 
-/// Gives this thread the lowest priority: after a start it has hundreds of megabytes to verify, and requests come first.
+/// Gives this thread the lowest priority: after a start it has hundreds of megabytes to verify, and requests come first. Only for a
+/// thread that seldom holds a lock which requests want.
 fn stand_back() {
     // Linux sets the priority of the one thread whose id it is given. Where it may not be changed, all is as fair as before.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
@@ -128,6 +129,7 @@ impl Worker {
             self.shared.state.lock().work |= more;
         }
         if let Some(thread) = checkpoint_thread {
+            self.checkpointer.hurry();
             let _ = JoinHandle::join(thread);
         }
     }
@@ -152,8 +154,7 @@ impl Worker {
         }
         let (shared, checkpointer) = (Arc::clone(&self.shared), Arc::clone(&self.checkpointer));
         let run = move || {
-            stand_back();
-            if let Err(error) = checkpointer.take() {
+            if let Err(error) = checkpointer.take_in_background() {
                 tracing::warn!("the checkpoint failed, the log goes on without it: {error}");
             }
             shared.checkpoint_running.store(false, Ordering::Release);

@@ -167,6 +167,21 @@ impl Index {
         self.pages.prefetch(stripe + INTENT_AT + LINE);
     }
 
+    /// The same for a key that is probably new: also what a leaf says of itself.
+    #[inline]
+    pub fn prefetch_insert(&self, table: TableSlot, hash: KeyHash, slot: Slot) {
+        self.prefetch_put(table, hash, slot);
+        let root = stripe_at(slot.stripe()) + ROOTS_AT + ROOT * table.number();
+        self.pages.prefetch(root);
+        if let Some(leaf) = Directory::open(&self.pages, root).map(|directory| directory.leaf(&self.pages, hash.0))
+            && (1..=LEAF_PAGES).contains(&leaf.pages)
+            && leaf.depth < 64
+        {
+            self.pages.prefetch(leaf.counts_at(&self.pages));
+            self.pages.prefetch(leaf::extra_at(leaf.line_at(&self.pages, leaf.home(hash.0))));
+        }
+    }
+
     /// Where the op of a key probably lies: what the first cell with its tag in its home line says. Takes no lock, so it is no more than
     /// a guess: of another key, of a leaf that has just been replaced, or none although there is one.
     #[inline]

@@ -5,6 +5,7 @@
 //! - A bad frame above the highest flushed LSN recorded on this disk is a torn tail: saved, then cut. At or below it is corruption.
 //! - What the index holds after recovery is what replaying the whole log would give.
 
+mod ahead;
 mod chain;
 mod finish;
 mod replay;
@@ -158,9 +159,9 @@ fn catch_up(manifest: &Manifest, chain: &Chain, index: &Index, report: &mut Reco
     if replay.highest_applied() > end.last {
         return Ok(Err("it is ahead of the log".to_owned()));
     }
+    (report.entries_replayed, report.bytes_replayed) = (replay.entries(), replay.bytes());
     let (undone, redone) = index.repairs();
     report.index_repairs = undone + redone;
-    (report.entries_replayed, report.bytes_replayed) = (replay.entries(), replay.bytes());
     report.kind = if clean { RestartKind::Clean } else { RestartKind::Crash };
     Ok(Ok(end))
 }
@@ -190,6 +191,7 @@ fn rebuild(
     let mut replay = Replay::new(chain, &index, manifest.identity.key_hash_seed, loaded);
     let end = scan::scan(chain, manifest, chain.before(from), false, &mut replay)?;
     (report.entries_replayed, report.bytes_replayed) = (replay.entries(), replay.bytes());
+    drop(replay);
     report.kind = RestartKind::PowerLoss { reason };
     index.trust(surroundings);
     Ok((index, end))

@@ -3,8 +3,10 @@
 //! Invariants:
 //! - An entry is applied to a stripe only if its LSN is above the stripe's applied LSN; applying one again changes nothing.
 //! - Ops on tables that no longer exist are skipped.
+//! - Ops on keys wait until there are enough of them to look ahead for, and are applied in the order of the log, before any change of whole
+//!   databases that comes after them.
 
-use std::sync::Arc;
+use parking_lot::RwLockWriteGuard;
 
 use crate::checkpoint::Loaded;
 use crate::codec::control::{FlushedTable, SwappedDatabases};
@@ -12,19 +14,23 @@ use crate::codec::entry::EntryView;
 use crate::codec::op::{OpCode, OpView};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
-use crate::index::{CounterChange, Index, TableMap, TableSlot};
+use crate::index::{CounterChange, Index, Stripe, TableMap, TableSlot};
 use crate::log::Segment;
 use crate::segment::footer::key_hash;
 use crate::shard::counted_parts;
 use crate::slot::slot_of;
 use crate::types::{Location, Lsn, STRIPES};
 
+use super::ahead::{self, Waiting};
 use super::chain::Chain;
 
 /// The index being brought up to date.
 pub(super) struct Replay<'a> {
     chain: &'a Chain,
     index: &'a Index,
+    /// All of them, locked for as long as replay lasts: nobody else is there yet, and releasing a lock waits until all stores before it have
+    /// reached memory that is nowhere in a cache.
+    stripes: Vec<RwLockWriteGuard<'a, Stripe>>,
     seed: u64,
     tables: TableMap,
     /// Applied LSN of each stripe, kept here while replaying.
@@ -32,13 +38,29 @@ pub(super) struct Replay<'a> {
     loaded: Option<Loaded>,
     entries: u64,
     bytes: u64,
+    /// Ops on keys that are not applied yet: of whole entries.
+    waiting: Vec<Waiting<'a>>,
+    /// Stripes that the present entry has changed, when it may have more ops for them.
     touched: Vec<usize>,
 }
 
 impl<'a> Replay<'a> {
     pub(super) fn new(chain: &'a Chain, index: &'a Index, seed: u64, loaded: Option<Loaded>) -> Self {
-        let applied = (0..STRIPES).map(|n| index.stripe(n).read().applied(index)).collect();
-        Self { chain, index, seed, tables: index.tables(), applied, loaded, entries: 0, bytes: 0, touched: Vec::new() }
+        let stripes: Vec<_> = (0..STRIPES).map(|number| index.stripe(number).write()).collect();
+        let applied = stripes.iter().map(|stripe| stripe.applied(index)).collect();
+        Self {
+            chain,
+            index,
+            stripes,
+            seed,
+            tables: index.tables(),
+            applied,
+            loaded,
+            entries: 0,
+            bytes: 0,
+            waiting: Vec::new(),
+            touched: Vec::new(),
+        }
     }
 
     pub(super) fn entries(&self) -> u64 {
@@ -59,61 +81,110 @@ impl<'a> Replay<'a> {
         self.applied.iter().copied().max().unwrap_or_default().max(self.tables.lsn)
     }
 
-    /// Applies an entry; value segments that it names are added to `values`.
-    pub(super) fn apply(&mut self, segment: &Arc<Segment>, offset: u32, entry: &EntryView<'_>, values: &mut Vec<u128>) -> Result<()> {
+    /// Takes an entry; value segments that it names are added to `values`. It is applied by the next [`settle`](Self::settle) at the latest.
+    pub(super) fn apply(&mut self, segment: &Segment, offset: u32, entry: &EntryView<'a>, values: &mut Vec<u128>) -> Result<()> {
         let lsn = entry.head().lsn;
         self.bytes += entry.bytes().len() as u64;
         if self.loaded.as_ref().is_some_and(|loaded| lsn < loaded.replay_from) {
             return Ok(());
         }
         self.entries += 1;
-        if entry.ops().any(|(_, op)| matches!(op.header.code, OpCode::FlushTables | OpCode::SwapDatabases)) {
-            self.apply_controls(lsn, entry)?;
-        }
-        for (distance, op) in entry.ops().filter(|(_, op)| op.header.code.has_key()) {
+        let alone = entry.header().ops == 1;
+        let mut controls = false;
+        for (distance, op) in entry.ops() {
+            if !op.header.code.has_key() {
+                controls |= matches!(op.header.code, OpCode::FlushTables | OpCode::SwapDatabases);
+                continue;
+            }
             if op.header.value_segment
                 && let Ok(reference) = ValueRef::decode(op.body)
             {
                 values.push(reference.value_id);
             }
-            self.apply_key(lsn, Location::new(segment.id(), offset + distance), &op)?;
+            let location = Location::new(segment.id(), offset + distance);
+            self.waiting.push(Waiting { lsn, alone, location, slot: slot_of(op.key), hash: key_hash(op.key, self.seed), op });
         }
-        for stripe in std::mem::take(&mut self.touched) {
-            self.applied[stripe] = lsn;
-            self.index.stripe(stripe).write().set_applied(self.index, lsn);
+        if controls {
+            let own = self.waiting.iter().rposition(|op| op.lsn != lsn).map_or(0, |last| last + 1);
+            let own = self.waiting.split_off(own);
+            self.settle()?;
+            self.apply_controls(lsn, entry)?;
+            self.waiting = own;
+            self.settle_at(lsn)?;
+        } else if self.waiting.len() >= ahead::WINDOW {
+            self.settle()?;
         }
         Ok(())
     }
 
-    fn apply_key(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<()> {
-        let slot = slot_of(op.key);
+    /// Applies all that waits.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.settle_at(Lsn(0))
+    }
+
+    /// Applies all that waits, and ends the entry `open`, if that is what changed stripes before.
+    fn settle_at(&mut self, open: Lsn) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut entry = open;
+        for window in waiting.chunks(ahead::WINDOW) {
+            ahead::look_ahead(self.index, &self.tables, &self.chain.table, window);
+            for op in window {
+                if op.lsn != entry {
+                    self.end_entry(entry);
+                    entry = op.lsn;
+                }
+                self.apply_key(op)?;
+            }
+        }
+        self.end_entry(entry);
+        waiting.clear();
+        self.waiting = waiting;
+        Ok(())
+    }
+
+    fn end_entry(&mut self, lsn: Lsn) {
+        while let Some(stripe) = self.touched.pop() {
+            self.applied[stripe] = lsn;
+            self.stripes[stripe].set_applied(self.index, lsn);
+        }
+    }
+
+    fn apply_key(&mut self, waiting: &Waiting<'_>) -> Result<()> {
+        let Waiting { lsn, location, op, hash, slot, .. } = *waiting;
         let number = slot.stripe();
         if lsn <= self.applied[number] {
             return Ok(());
         }
-        self.touched.push(number);
-        let Some(db) = self.tables.db_of(op.header.table) else { return Ok(()) };
-        let table = self.tables.slot(db);
-        let hash = key_hash(op.key, self.seed);
-        let mut stripe = self.index.stripe(number).write();
-        let mut old = None;
-        let cell = stripe.lookup(self.index, table, hash, |found| {
-            let record = self.op_at(found)?;
-            let same = record.key == op.key;
-            if same {
-                old = Some(record);
+        if waiting.alone {
+            self.applied[number] = lsn;
+        } else {
+            self.touched.push(number);
+        }
+        if let Some(db) = self.tables.db_of(op.header.table) {
+            let table = self.tables.slot(db);
+            let mut old = None;
+            let cell = self.stripes[number].lookup(self.index, table, hash, |found| {
+                let record = self.op_at(found)?;
+                let same = record.key == op.key;
+                if same {
+                    old = Some(record);
+                }
+                Ok::<_, StorageError>(same)
+            })?;
+            let stripe = &mut self.stripes[number];
+            let counts = self.loaded.as_ref().is_none_or(|loaded| lsn > loaded.counted_to(number, table));
+            let new = (op.header.code != OpCode::Tombstone).then_some(&op);
+            let change = if counts { change(old.as_ref(), new)? } else { CounterChange::default() };
+            if new.is_some() {
+                self.index.reserve(1).map_err(|error| no_room(&error))?;
+                stripe.put(self.index, table, hash, slot, cell, location, &change).map_err(|error| no_room(&error))?;
+            } else if let Some(cell) = cell {
+                stripe.remove(self.index, table, hash, slot, cell, &change);
+                stripe.set_last_delete(self.index, lsn);
             }
-            Ok::<_, StorageError>(same)
-        })?;
-        let counts = self.loaded.as_ref().is_none_or(|loaded| lsn > loaded.counted_to(number, table));
-        let new = (op.header.code != OpCode::Tombstone).then_some(op);
-        let change = if counts { change(old.as_ref(), new)? } else { CounterChange::default() };
-        if new.is_some() {
-            self.index.reserve(1).map_err(|error| no_room(&error))?;
-            stripe.put(self.index, table, hash, slot, cell, location, &change).map_err(|error| no_room(&error))?;
-        } else if let Some(cell) = cell {
-            stripe.remove(self.index, table, hash, slot, cell, &change);
-            stripe.set_last_delete(self.index, lsn);
+        }
+        if waiting.alone {
+            self.stripes[number].set_applied(self.index, lsn);
         }
         Ok(())
     }
@@ -151,7 +222,7 @@ impl<'a> Replay<'a> {
         for stripe in 0..STRIPES {
             if lsn > self.applied[stripe] {
                 self.touched.push(stripe);
-                self.index.stripe(stripe).write().set_last_delete(self.index, lsn);
+                self.stripes[stripe].set_last_delete(self.index, lsn);
             }
         }
         Ok(())
@@ -181,8 +252,7 @@ impl<'a> Replay<'a> {
         if let Some(loaded) = &mut self.loaded {
             tables.iter().for_each(|table| loaded.forget(*table));
         }
-        for number in 0..STRIPES {
-            let mut stripe = self.index.stripe(number).write();
+        for stripe in &mut self.stripes {
             for table in tables {
                 stripe.clear_table(self.index, *table);
             }

@@ -29,7 +29,13 @@ pub(crate) struct Position {
 ///
 /// `memory_survived`: the process ended, the machine did not, so what lies far behind the written end has not been touched. It is then
 /// not looked at: reading 64 MiB of zeros would take longer than all the rest.
-pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_survived: bool, replay: &mut Replay<'_>) -> Result<LogEnd> {
+pub(super) fn scan<'a>(
+    chain: &'a Chain,
+    manifest: &Manifest,
+    start: Position,
+    memory_survived: bool,
+    replay: &mut Replay<'a>,
+) -> Result<LogEnd> {
     let mut end = LogEnd {
         last: start.lsn,
         epoch: manifest.epochs.last().map_or(EpochNumber(0), |epoch| epoch.number),
@@ -51,6 +57,7 @@ pub(super) fn scan(chain: &Chain, manifest: &Manifest, start: Position, memory_s
         let bytes = link.segment.bytes(0).unwrap_or_default();
         let mut reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Every, offset, end.last, epoch);
         let bad = read_frames(&mut reader, link, manifest.identity.node, replay, &mut end)?;
+        replay.settle()?;
         epoch = reader.last_epoch();
         end.epoch = end.epoch.max(epoch);
         end.last = reader.last_lsn();
@@ -72,11 +79,11 @@ fn recorded(manifest: &Manifest) -> Lsn {
     manifest.checkpoint.map_or(stopped, |checkpoint| stopped.max(checkpoint.lsn))
 }
 
-fn read_frames(
-    reader: &mut SegmentReader<'_>,
+fn read_frames<'a>(
+    reader: &mut SegmentReader<'a>,
     link: &Link,
     node: NodeId,
-    replay: &mut Replay<'_>,
+    replay: &mut Replay<'a>,
     end: &mut LogEnd,
 ) -> Result<Option<BadFrame>> {
     loop {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{directory, key, load, open, put, without_checkpoints};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use esker_storage::recovery::RestartKind;
 use esker_storage::shard::Shard;
 
@@ -23,6 +23,8 @@ fn recovery(criterion: &mut Criterion) {
     drop(shard);
     let mut group = criterion.benchmark_group("recovery");
     group.throughput(Throughput::Elements(KEYS));
+    // As many starts a sample each time: with ever more of them this bench alone took minutes.
+    group.sampling_mode(SamplingMode::Flat);
     group.bench_function("clean stop", |bencher| bencher.iter_custom(|starts| time(path, starts, drop)));
     group.bench_function("kill", |bencher| bencher.iter_custom(|starts| time(path, starts, |shard| kill(shard, 10_000))));
     group.bench_function("power loss, no checkpoint", |bencher| {

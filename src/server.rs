@@ -90,7 +90,7 @@ impl Server {
         const BATCH_MICROS: i64 = 1000;
         let hot = self.config.hot();
         observe::logging::set_level(hot.log_level());
-        self.apply_sync_mode();
+        self.apply_storage_options();
         let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);

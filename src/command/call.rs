@@ -64,6 +64,8 @@ pub enum Effect {
     Checkpoint,
     /// Start a checkpoint (BGSAVE).
     BackgroundCheckpoint,
+    /// Clean every segment in which something is dead.
+    CleaningPass,
 }
 
 impl<'a> Call<'a, '_> {

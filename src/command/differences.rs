@@ -2,7 +2,10 @@
 
 /// Command (or container) and difference. Commands that are not named behave as in Redis.
 pub(super) const DIFFERENCES: &[(&str, &str)] = &[
-    ("bgrewriteaof", "Takes a checkpoint; the log is cleaned by itself and is never rewritten as a whole."),
+    (
+        "bgrewriteaof",
+        "Has every segment cleaned in which something is dead, in the background; the log is cleaned by itself, too, as dead space grows.",
+    ),
     ("bgsave", "Takes a checkpoint: no RDB file is written, and nothing is forked."),
     ("command|docs", "Summaries are our own; since when an option exists is left out."),
     ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),

@@ -195,7 +195,7 @@ fn lastsave(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn bgrewriteaof(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    call.effects.push(Effect::BackgroundCheckpoint);
+    call.effects.push(Effect::CleaningPass);
     call.reply.simple("Background append only file rewriting started");
     Ok(())
 }

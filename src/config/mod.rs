@@ -112,7 +112,7 @@ impl Config {
         let limit = self.bytes("maxdisk");
         match self.bytes("segment-size") {
             0 if limit == 0 => 64 << 20,
-            0 => (limit / 64).clamp(1 << 20, 64 << 20),
+            0 => u64::from(esker_storage::options::Options::segment_size_for(limit)),
             given => given,
         }
     }

@@ -89,6 +89,11 @@ pub const USED: &[Directive] = &[
         "Memory for index, populated pages and the server itself: bytes, or a share of the cgroup's or machine's memory.",
     )
     .fixed(),
-    used("maxdisk", Kind::BYTES, "0", "Bytes of disk that the log may take; 0: no limit.").fixed(),
+    used(
+        "maxdisk",
+        Kind::BYTES,
+        "0",
+        "Bytes of disk that the data directory may take; 0: no limit. Segments have the size that suits its value at the start.",
+    ),
     used("segment-size", Kind::Special(segment_size), "0", "Size of a log segment; 0: what suits maxdisk.").fixed().hidden(),
 ];

@@ -61,6 +61,7 @@ impl TurnEnd {
                 Effect::Close => self.close = true,
                 Effect::Sleep(duration) => self.wait = Some(Wait::Sleep(duration)),
                 Effect::Checkpoint => self.wait = Some(Wait::Checkpoint),
+                Effect::CleaningPass => server.shard.request_cleaning(),
                 Effect::BackgroundCheckpoint => server.start_checkpoint(),
                 Effect::Shutdown { now } => server.shutdown.request(now),
                 // The dispatcher's own.

@@ -1,5 +1,6 @@
 //! What the storage tells INFO: plain numbers, copied out when asked.
 
+use esker_storage::clean::CleaningFigures;
 use esker_storage::types::NodeId;
 
 /// How the data came back at the start.
@@ -86,6 +87,10 @@ pub struct StorageFigures {
     pub log: LogFigures,
     /// Checkpoints.
     pub checkpoint: CheckpointFigures,
+    /// Cleaning.
+    pub cleaning: CleaningFigures,
+    /// Whether a pass that was asked for goes on, and how many have ended.
+    pub cleaning_pass: (bool, u64),
     /// Bytes of the memory-mapped index.
     pub index_bytes: u64,
     /// Keys removed because their time had come.

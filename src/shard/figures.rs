@@ -23,6 +23,8 @@ impl Server {
                 count: status.count,
                 changes_since: self.shard.written_lsn().0.saturating_sub(status.lsn.0),
             },
+            cleaning: self.shard.cleaning_figures(),
+            cleaning_pass: self.shard.cleaning_passes(),
             index_bytes: self.shard.index().bytes_used(),
             cold_reads: self.shard.cold_reads(),
             ..StorageFigures::default()

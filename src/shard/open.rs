@@ -21,6 +21,7 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
     let options = Options {
         sync: sync_mode(config.hot().fsync()),
         segment_size: config.segment_size() as u32,
+        disk_limit: config.bytes("maxdisk"),
         memory_limit: memory_limit(&config.text("memory-limit")),
         ..Options::default()
     };

@@ -29,8 +29,9 @@ impl Server {
         self.config.hot().fsync() == FsyncMode::Always
     }
 
-    /// Brings the storage's sync mode up to date with the options.
-    pub(crate) fn apply_sync_mode(&self) {
+    /// Brings the storage up to date with the options that can be changed.
+    pub(crate) fn apply_storage_options(&self) {
+        self.shard.log().space().set_limit(self.config.bytes("maxdisk"));
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
     }
 

@@ -49,6 +49,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod clean;
 pub mod codec;
 pub mod error;
 pub mod fs;

@@ -30,6 +30,8 @@ pub struct Options {
     pub segment_size: u32,
     /// Bound on populated log pages, in bytes.
     pub memory_limit: u64,
+    /// Bytes that the shard's files may take; 0: no limit.
+    pub disk_limit: u64,
     /// A checkpoint is due after this many bytes of log, or four times the index's size if that is more.
     pub checkpoint_bytes: u64,
     /// Address space reserved for the index, in bytes; its file grows in small steps.
@@ -45,6 +47,7 @@ impl Default for Options {
             sync: SyncMode::EverySec,
             segment_size: MAX_SEGMENT_SIZE,
             memory_limit: u64::MAX,
+            disk_limit: 0,
             checkpoint_bytes: 256 << 20,
             index_reserve: 64 << 30,
             reader_threads: 2,

@@ -1,7 +1,9 @@
 //! Sections about the data: persistence, replication.
 
+use esker_storage::clean::CleaningFigures;
+
 use super::{Lines, Source};
-use crate::observe::{CheckpointFigures, LogFigures, RecoveryFigures};
+use crate::observe::{CheckpointFigures, LogFigures, RecoveryFigures, StorageFigures};
 
 pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     let figures = source.figures();
@@ -9,13 +11,14 @@ pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     out.put("current_fork_perc", "0.00");
     out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     as_snapshots(source, &figures.checkpoint, out);
-    as_append_only_file(&figures.log, out);
+    as_append_only_file(figures, out);
     out.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     recovery(&figures.recovery, out);
     let before = source.server.node.get().and_then(|node| node.recovery.as_ref());
     out.put("recovery_kind_before", before.map_or("", |recovery| recovery.kind));
     log(&figures.log, out);
     checkpoint(&figures.checkpoint, out);
+    cleaning(&figures.cleaning, out);
 }
 
 /// What Redis tells of its snapshots, told of checkpoints.
@@ -33,13 +36,16 @@ fn as_snapshots(source: &Source<'_>, checkpoint: &CheckpointFigures, out: &mut L
 }
 
 /// What Redis tells of its append-only file, told of the log.
-fn as_append_only_file(log: &LogFigures, out: &mut Lines) {
+fn as_append_only_file(figures: &StorageFigures, out: &mut Lines) {
+    let (log, (rewriting, rewrites)) = (&figures.log, figures.cleaning_pass);
     out.put("aof_enabled", 1);
-    out.zeros(&["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    out.put("aof_rewrite_in_progress", u8::from(rewriting));
+    out.zeros(&["aof_rewrite_scheduled"]);
     out.put("aof_last_rewrite_time_sec", -1);
     out.put("aof_current_rewrite_time_sec", -1);
     out.put("aof_last_bgrewrite_status", "ok");
-    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    out.put("aof_rewrites", rewrites);
+    out.zeros(&["aof_rewrites_consecutive_failures"]);
     out.put("aof_last_write_status", if log.poisoned.is_empty() && !log.disk_full { "ok" } else { "err" });
     out.zeros(&["aof_last_cow_size"]);
     out.put("aof_current_size", log.bytes);
@@ -80,6 +86,21 @@ fn checkpoint(checkpoint: &CheckpointFigures, out: &mut Lines) {
     out.put("checkpoint_lsn", checkpoint.lsn);
     out.put("checkpoint_in_progress", u8::from(checkpoint.in_progress));
     out.put("checkpoint_last_ms", checkpoint.last_millis);
+}
+
+fn cleaning(cleaning: &CleaningFigures, out: &mut Lines) {
+    out.put("clean_log_bytes", cleaning.log_bytes);
+    out.put("clean_live_bytes", cleaning.live_bytes);
+    out.put("clean_dead_bytes", cleaning.log_bytes.saturating_sub(cleaning.live_bytes));
+    out.put("clean_debt_bytes", cleaning.debt_bytes);
+    out.put("clean_retired_bytes", cleaning.retired_bytes);
+    out.put("clean_reclaimed_bytes", cleaning.reclaimed_bytes);
+    out.put("clean_read_bytes", cleaning.read_bytes);
+    out.put("clean_written_bytes", cleaning.written_bytes);
+    out.put("clean_jobs", cleaning.jobs);
+    out.put("clean_failed_jobs", cleaning.failed);
+    out.put("clean_usec", cleaning.micros);
+    out.put("disk_used_bytes", cleaning.used_bytes);
 }
 
 pub(super) fn replication(source: &Source<'_>, out: &mut Lines) {

@@ -33,6 +33,10 @@ pub struct Checkpointer {
     index: Arc<Index>,
     interval: u64,
     running: AtomicBool,
+    /// Checkpoints begun since the start, failed ones too.
+    begun: AtomicU64,
+    /// Which of them the newest good one is.
+    completed: AtomicU64,
     one_at_a_time: Mutex<()>,
     /// How many wait for a checkpoint.
     waiting: AtomicU32,
@@ -71,6 +75,8 @@ impl Checkpointer {
             index: Arc::clone(index),
             interval,
             running: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            completed: AtomicU64::new(0),
             one_at_a_time: Mutex::new(()),
             waiting: AtomicU32::new(0),
             last_bytes: AtomicU64::new(0),
@@ -100,6 +106,16 @@ impl Checkpointer {
         }
     }
 
+    /// How many have begun since the start.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// The newest that the manifest names is the so many-th that began since the start; 0: it is of an earlier run.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Acquire)
+    }
+
     /// Takes one now, for who waits, and returns the LSN from which it is replayed.
     pub(crate) fn take(&self) -> Result<Lsn> {
         self.hurry();
@@ -117,6 +133,7 @@ impl Checkpointer {
     pub(crate) fn take_in_background(&self) -> Result<Lsn> {
         let _guard = self.one_at_a_time.lock();
         self.running.store(true, Ordering::Release);
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let bytes = self.log.appended_bytes();
         let started = Instant::now();
         let outcome = self.write();
@@ -124,6 +141,7 @@ impl Checkpointer {
         // After a failure, too: the next attempt comes when as much again has been written, not in a busy loop.
         self.last_bytes.store(bytes, Ordering::Relaxed);
         if let Ok(next) = &outcome {
+            self.completed.store(number, Ordering::Release);
             self.lsn.store(next.0 - 1, Ordering::Relaxed);
             self.count.fetch_add(1, Ordering::Relaxed);
             self.last_millis.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);

@@ -87,6 +87,9 @@ pub trait Directory: Send + Sync {
     /// The directory of this name within this one, created if it is missing.
     fn subdirectory(&self, name: &str) -> io::Result<Arc<dyn Directory>>;
 
+    /// Bytes that the files in it take on the medium, subdirectories left out.
+    fn usage(&self) -> io::Result<u64>;
+
     /// Bytes that can still be allocated.
     fn free_space(&self) -> io::Result<u64>;
 }

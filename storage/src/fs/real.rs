@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,6 +124,20 @@ impl Directory for RealDirectory {
             Err(error) => return Err(error),
         }
         Ok(Arc::new(Self { path }))
+    }
+
+    fn usage(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(&self.path)? {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) if metadata.is_file() => bytes += metadata.blocks() * 512,
+                Ok(_) => {}
+                // Removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
     }
 
     fn free_space(&self) -> io::Result<u64> {

@@ -34,6 +34,7 @@ mod intent;
 mod iterate;
 mod layout;
 mod leaf;
+mod live;
 mod load;
 mod open;
 mod pages;
@@ -79,6 +80,7 @@ pub struct Index {
     header: Mutex<()>,
     identity: Option<FileIdentity>,
     repairs: Repairs,
+    live: live::LiveCells,
 }
 
 impl Index {
@@ -104,7 +106,7 @@ impl Index {
         let mut dropped = self.dropped.lock();
         let mut budget = leaves;
         while let Some(table) = dropped.last_mut() {
-            let (seen, done) = table.release(&self.pages, budget);
+            let (seen, done) = table.release(&self.pages, &self.live, budget);
             if !done {
                 return true;
             }

@@ -13,6 +13,7 @@ use super::directory::{Directory, Entry};
 use super::header::{Header, MAGIC, Trust, VERSION};
 use super::intent::{Repairs, settle};
 use super::layout::{ENTRY, FILE_STEP, FIRST_PAGE, PAGE, PAGE_DEPTH, PREFIX_BITS, ROOT, ROOT_COUNTERS_AT, ROOTS_AT, stripe_at};
+use super::live::LiveCells;
 use super::pages::Pages;
 use super::stripe::{Stripe, TableSlot};
 use super::tables::TableMap;
@@ -80,7 +81,15 @@ impl Index {
 
     fn new(pages: Pages, identity: Option<FileIdentity>) -> Self {
         let stripes = (0..STRIPES).map(|number| PaddedStripe(RwLock::new(Stripe::new(number)))).collect();
-        Self { pages, stripes, dropped: Mutex::default(), header: Mutex::default(), identity, repairs: Repairs::default() }
+        Self {
+            pages,
+            stripes,
+            dropped: Mutex::default(),
+            header: Mutex::default(),
+            identity,
+            repairs: Repairs::default(),
+            live: LiveCells::new(),
+        }
     }
 
     fn examine(&self, surroundings: &Surroundings, file_pages: u32) -> Result<Repairs, Distrust> {

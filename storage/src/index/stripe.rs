@@ -17,6 +17,7 @@ use super::layout::{
     TABLE_SLOTS, page_at, stripe_at,
 };
 use super::leaf::{Builder, Counts, Leaf, extra_at, word_after_delete};
+use super::live::CountedTo;
 use super::pages::Pages;
 use super::reclaim::Dropped;
 use super::{Index, IndexError};
@@ -72,6 +73,8 @@ impl CellRef {
 #[derive(Debug)]
 pub struct Stripe {
     number: usize,
+    /// Whose cells count in the figures of live cells a segment.
+    counted: CountedTo,
 }
 
 /// A change of one cell with all that goes with it.
@@ -85,13 +88,29 @@ struct Change {
 
 impl Stripe {
     pub(super) fn new(number: usize) -> Self {
-        Self { number }
+        Self { number, counted: CountedTo::default() }
     }
 
     /// Its number: the slots it holds, divided by 64.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    pub(super) fn counted_to(&self) -> CountedTo {
+        self.counted
+    }
+
+    pub(super) fn set_counted_to(&mut self, counted: CountedTo) {
+        self.counted = counted;
+    }
+
+    /// A cell ceases to point to a location.
+    #[inline(always)]
+    fn leave(&self, index: &Index, table: TableSlot, hash: KeyHash, location: Location) {
+        if self.counted.includes(table, hash) {
+            index.live.add(location.segment(), -1);
+        }
     }
 
     #[inline(always)]
@@ -141,6 +160,7 @@ impl Stripe {
         debug_assert_eq!(slot.stripe(), self.number);
         match at {
             Some(at) => {
+                self.leave(index, table, hash, at.location);
                 self.replace(&index.pages, table, slot, at, location, change);
                 Ok(())
             }
@@ -188,6 +208,7 @@ impl Stripe {
         let before = Counts::from_word(pages.word(at.counts));
         let after = Counts { used: before.used - u32::from(new == EMPTY), live: before.live - 1 };
         let cell = Change { cell: at.at, old, new, counts: Some((at.counts, before, after)) };
+        self.leave(index, table, hash, at.location);
         self.apply(pages, table, slot, cell, change);
         self.shrink_if_sparse(pages, table, hash.0, after.live);
     }
@@ -303,7 +324,7 @@ impl Stripe {
     pub fn clear_table(&mut self, index: &Index, table: TableSlot) {
         let root = self.root(table);
         if let Some(dropped) = Dropped::take(&index.pages, root) {
-            index.dropped.lock().push(dropped);
+            index.dropped.lock().push(dropped.counted_to(table, self.counted));
         }
     }
 

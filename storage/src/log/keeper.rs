@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Log;
-use super::segment::Segment;
+use super::segment::{SealedCounts, Segment};
 use super::tail::Spare;
 use crate::codec::DecodeError;
 use crate::codec::entry::EntryView;
@@ -157,18 +157,34 @@ impl Log {
         // A spare that became active since is listed before its reservation is given to another: until there is a spare again, no
         // more can follow it.
         self.register_begun(&mut manifest)?;
-        let (generation, id) = (manifest.identity.next_generation, manifest.identity.next_segment);
+        let generation = manifest.identity.next_generation;
+        let segments = self.segments();
+        let id = manifest.take_segment_id(|id| segments.get(id).is_some()).ok_or_else(|| self.out_of_ids())?;
         let name = FileName::Spare(generation).to_string();
-        let made = self.make_spare_file(&name);
+        let made = self.check_limit().and_then(|()| self.make_spare_file(&name));
         let (file, region) = made.inspect_err(|_| drop(self.directory.remove(&name)))?;
         manifest.identity.next_generation = Generation(generation.0 + 1);
-        manifest.identity.next_segment.0 += 1;
         manifest.identity.spare = Some(generation);
         self.store_manifest(&mut manifest)?;
         let (map, appender) = AppendMap::new(region, 0, self.segment_size as usize);
         let segment = Arc::new(Segment::new(id, generation, self.seed, file, map));
         self.publish(Arc::clone(&segment));
         Ok(Spare { segment, appender })
+    }
+
+    pub(crate) fn out_of_ids(&self) -> StorageError {
+        let source = std::io::Error::other("all 262,144 segment ids are in use: make the segments larger");
+        StorageError::Io { action: "begin a segment in", path: self.directory.path(""), source }
+    }
+
+    /// Whether the limit leaves room for another segment.
+    fn check_limit(&self) -> Result<()> {
+        if self.space.limit() == 0 {
+            return Ok(());
+        }
+        let used = self.directory.usage().map_err(StorageError::io("measure", self.directory.path("")))?;
+        self.space.set_used(used);
+        if self.space.admits(u64::from(self.segment_size)) { Ok(()) } else { Err(StorageError::DiskFull { path: self.directory.path("") }) }
     }
 
     fn make_spare_file(&self, name: &str) -> Result<(Box<dyn crate::fs::File>, Arc<crate::mapping::Region>)> {
@@ -187,7 +203,8 @@ impl Log {
     pub(crate) fn seal(&self, segment: &Segment) -> Result<()> {
         segment.sync()?;
         let path = segment.file().path();
-        let end = self.write_footer(segment)?;
+        let (end, counts) = self.write_footer(segment, Lsn(0))?;
+        segment.set_counts(counts);
         segment.file().set_len(end).map_err(StorageError::io("truncate", path))?;
         segment.file().sync_all().map_err(StorageError::io("sync", path))?;
         let mut manifest = self.manifest.lock();
@@ -199,9 +216,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the footer of a full segment and returns where it ends. What this process did not write itself is checked before it is
-    /// called sealed.
-    fn write_footer(&self, segment: &Segment) -> Result<u64> {
+    /// Writes the footer of a full segment and returns where it ends, and what it counted. What this process did not write itself is checked before it is
+    /// called sealed. `seen`: the highest LSN consulted to drop records.
+    pub(crate) fn write_footer(&self, segment: &Segment, seen: Lsn) -> Result<(u64, SealedCounts)> {
         let (file, base) = (segment.file(), segment.base_lsn().expect("a full segment has begun"));
         let bytes = segment.bytes(0).expect("a segment's bytes from its start");
         let mut allocated = file.len().map_err(StorageError::io("measure", file.path()))?;
@@ -229,7 +246,9 @@ impl Log {
                 }
             }
         }
-        writer.finish(bytes, Lsn(0), segment.seed())
+        let (ops, values) = writer.counts();
+        let end = writer.finish(bytes, seen, segment.seed())?;
+        Ok((end, SealedCounts { ops, values }))
     }
 }
 

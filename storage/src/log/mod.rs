@@ -17,7 +17,7 @@ pub(crate) use figures::Counts;
 pub use figures::LogFigures;
 pub(crate) use keeper::KeeperSignal;
 pub(crate) use segment::NOTE_EVERY;
-pub use segment::Segment;
+pub use segment::{SealedCounts, Segment};
 pub(crate) use syncer::SharedMode;
 pub use table::SegmentTable;
 pub(crate) use tail::{Appended, Tail};
@@ -28,13 +28,14 @@ use std::thread::JoinHandle;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Condvar, Mutex};
 
+use crate::clean::SpaceLimit;
 use crate::codec::checksum::ShardSeed;
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, FileIdentity};
 use crate::manifest::{CleanStop, Manifest};
 use crate::options::SyncMode;
 use crate::segment::names::{MANIFEST, MANIFEST_TMP};
-use crate::types::{HistoryId, Incarnation, Lsn, NodeId, ShardId};
+use crate::types::{HistoryId, Incarnation, Lsn, NodeId, SegmentId, ShardId};
 
 /// Told of the present manifest's identity and of the one that is about to take its place, so that the index can name both.
 pub(crate) type ManifestWatcher = Box<dyn Fn(FileIdentity, FileIdentity) + Send + Sync>;
@@ -59,6 +60,7 @@ pub struct Log {
     pub(crate) table: ArcSwap<SegmentTable>,
     pub(crate) manifest_watcher: OnceLock<ManifestWatcher>,
     pub(crate) counts: Counts,
+    pub(crate) space: SpaceLimit,
 }
 
 /// The log's threads; they end when told to.
@@ -108,6 +110,10 @@ impl Log {
         self.table.rcu(|table| table.with(Arc::clone(&segment)));
     }
 
+    pub(crate) fn withdraw(&self, segment: SegmentId) {
+        self.table.rcu(|table| table.without(segment));
+    }
+
     /// When the log is put on the medium.
     #[must_use]
     pub fn sync_mode(&self) -> SyncMode {
@@ -148,6 +154,12 @@ impl Log {
         let mut manifest = self.manifest.lock();
         manifest.clean_stop = Some(CleanStop { incarnation: self.incarnation, flushed });
         self.store_manifest(&mut manifest)
+    }
+
+    /// How much of the disk it may take.
+    #[must_use]
+    pub fn space(&self) -> &SpaceLimit {
+        &self.space
     }
 
     /// The LSN of the last entry.

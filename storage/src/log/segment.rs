@@ -14,10 +14,20 @@ use crate::codec::checksum::ShardSeed;
 use crate::error::{Result, StorageError};
 use crate::fs::File;
 use crate::mapping::{AppendMap, Appender};
+use crate::segment::Continuity;
 use crate::types::{Generation, Lsn, SegmentId};
 
 /// How many bytes of log lie between two notes of the sparse LSN index.
 pub(crate) const NOTE_EVERY: u32 = 64 << 10;
+
+/// What a sealed segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedCounts {
+    /// Ops of all kinds.
+    pub ops: u64,
+    /// Those that give a key a value.
+    pub values: u64,
+}
 
 /// One segment of the log, active, sealed or spare.
 pub struct Segment {
@@ -32,6 +42,14 @@ pub struct Segment {
     synced: AtomicUsize,
     /// Whether all its bytes were written by this process.
     own: bool,
+    /// Whether records were dropped from it.
+    cleaned: bool,
+    /// Its live records lie in a cleaned segment.
+    retired: AtomicBool,
+    /// Place in the eviction order.
+    stamp: u64,
+    /// What was counted when it was sealed.
+    counts: OnceLock<SealedCounts>,
     last_lsn: AtomicU64,
     notes: Mutex<Vec<(Lsn, u32)>>,
 }
@@ -49,6 +67,10 @@ impl Segment {
             sealed: AtomicBool::new(false),
             synced: AtomicUsize::new(0),
             own: true,
+            cleaned: false,
+            retired: AtomicBool::new(false),
+            stamp: 0,
+            counts: OnceLock::new(),
             last_lsn: AtomicU64::new(0),
             notes: Mutex::new(Vec::new()),
         }
@@ -60,11 +82,54 @@ impl Segment {
         let (map, appender) = AppendMap::new(Arc::clone(self.map.region()), written, self.map.capacity());
         let mut segment = Self::new(self.id, self.generation, self.seed, file, map);
         segment.own = false;
+        segment.set_origin(self.stamp, self.cleaned);
         if let Some(base) = self.base_lsn() {
             segment.set_base_lsn(base);
         }
         segment.set_last_lsn(self.last_lsn());
         Ok((segment, appender))
+    }
+
+    pub(crate) fn set_origin(&mut self, stamp: u64, cleaned: bool) {
+        (self.stamp, self.cleaned) = (stamp, cleaned);
+    }
+
+    /// Place in the eviction order: of a segment that is as it was written, the LSN that it begins with.
+    #[must_use]
+    pub fn stamp(&self) -> u64 {
+        if self.stamp == 0 { self.base_lsn().unwrap_or_default().0 } else { self.stamp }
+    }
+
+    /// Whether records were dropped from it.
+    #[must_use]
+    pub fn is_cleaned(&self) -> bool {
+        self.cleaned
+    }
+
+    /// What its LSNs must be like.
+    #[must_use]
+    pub fn continuity(&self) -> Continuity {
+        if self.cleaned { Continuity::Rising } else { Continuity::Every }
+    }
+
+    /// Whether its live records lie in a cleaned segment.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// What was counted when it was sealed, if this process did that.
+    #[must_use]
+    pub fn counts(&self) -> Option<SealedCounts> {
+        self.counts.get().copied()
+    }
+
+    pub(crate) fn set_counts(&self, counts: SealedCounts) {
+        let _ = self.counts.set(counts);
     }
 
     /// The number that locations use.

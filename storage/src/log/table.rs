@@ -36,17 +36,34 @@ impl SegmentTable {
         Self { by_id }
     }
 
-    /// The segments that have begun, by base LSN.
+    /// A table without this segment.
+    #[must_use]
+    pub fn without(&self, id: SegmentId) -> Self {
+        let mut by_id = self.by_id.clone();
+        if let Some(place) = by_id.get_mut(id.0 as usize) {
+            *place = None;
+        }
+        Self { by_id }
+    }
+
+    /// The segments that hold the log, those that have begun and are not retired, by base LSN.
     #[must_use]
     pub fn in_order(&self) -> Vec<Arc<Segment>> {
-        let mut all: Vec<_> = self.by_id.iter().flatten().filter(|s| s.base_lsn().is_some()).cloned().collect();
+        let mut all: Vec<_> = self.by_id.iter().flatten().filter(|s| s.base_lsn().is_some() && !s.is_retired()).cloned().collect();
         all.sort_by_key(|s| s.base_lsn());
         all
+    }
+
+    /// Segments that wait until no index image points to them any more.
+    #[must_use]
+    pub fn retired(&self) -> Vec<Arc<Segment>> {
+        self.by_id.iter().flatten().filter(|s| s.is_retired()).cloned().collect()
     }
 
     /// The segment that holds `lsn`, if any does.
     #[must_use]
     pub fn of_lsn(&self, lsn: Lsn) -> Option<&Arc<Segment>> {
-        self.by_id.iter().flatten().find(|s| s.base_lsn().is_some_and(|base| base <= lsn) && s.last_lsn() >= lsn)
+        let holds = |s: &&Arc<Segment>| !s.is_retired() && s.base_lsn().is_some_and(|base| base <= lsn) && s.last_lsn() >= lsn;
+        self.by_id.iter().flatten().find(holds)
     }
 }

@@ -136,6 +136,7 @@ impl Log {
         let spare = self.take_spare(tail)?;
         let header = SegmentHeader {
             kind: SegmentKind::Log,
+            cleaned: false,
             shard: self.shard,
             history: self.history,
             base_lsn: tail.next,

@@ -1,7 +1,7 @@
 //! The manifest's bytes: tagged sections between a magic and a CRC.
 
 use super::{
-    Checkpoint, CleanStop, Epoch, HistoryStart, Identity, KeptSection, Manifest, SegmentEntry, SegmentState, Tables, ValueSegments,
+    Checkpoint, CleanStop, Cleaned, Epoch, HistoryStart, Identity, KeptSection, Manifest, SegmentEntry, SegmentState, Tables, ValueSegments,
 };
 use crate::codec::checksum::crc;
 use crate::codec::{DecodeError, Input};
@@ -25,11 +25,13 @@ const CHECKPOINT: u16 = 5;
 const CLEAN_STOP: u16 = 6;
 const VALUE_SEGMENTS: u16 = 7;
 const TABLES: u16 = 8;
+const CLEANED: u16 = 9;
 /// Sections with this bit may be ignored by those who do not know them.
 const OPTIONAL: u16 = 1 << 15;
 
 const ACTIVE: u8 = 1;
 const SEALED: u8 = 2;
+const RETIRED: u8 = 3;
 
 /// An error and the offset in the file where it showed.
 type Located = (usize, DecodeError);
@@ -56,6 +58,9 @@ impl Manifest {
         section(bytes, HISTORIES, |to| self.histories.iter().for_each(|start| start.put(to)));
         section(bytes, EPOCHS, |to| self.epochs.iter().for_each(|epoch| epoch.put(to)));
         section(bytes, SEGMENTS, |to| self.segments.iter().for_each(|segment| segment.put(to)));
+        if self.cleaned != Cleaned::default() {
+            section(bytes, CLEANED, |to| put_all(to, [self.cleaned.reached.0, self.cleaned.horizon.0]));
+        }
         if let Some(checkpoint) = self.checkpoint {
             section(bytes, CHECKPOINT, |to| put_all(to, [checkpoint.lsn.0, checkpoint.replay_from.0]));
         }
@@ -166,6 +171,7 @@ struct Sections {
     histories: Option<Vec<HistoryStart>>,
     epochs: Option<Vec<Epoch>>,
     segments: Option<Vec<SegmentEntry>>,
+    cleaned: Option<Cleaned>,
     checkpoint: Option<Checkpoint>,
     clean_stop: Option<CleanStop>,
     value_segments: Option<ValueSegments>,
@@ -183,6 +189,7 @@ impl Sections {
             HISTORIES => once(&mut self.histories, list(input, HistoryStart::take)?),
             EPOCHS => once(&mut self.epochs, list(input, Epoch::take)?),
             SEGMENTS => once(&mut self.segments, list(input, SegmentEntry::take)?),
+            CLEANED => once(&mut self.cleaned, whole(input, Cleaned::take)?),
             CHECKPOINT => once(&mut self.checkpoint, whole(input, Checkpoint::take)?),
             CLEAN_STOP => once(&mut self.clean_stop, whole(input, CleanStop::take)?),
             VALUE_SEGMENTS => once(&mut self.value_segments, whole(input, ValueSegments::take)?),
@@ -201,6 +208,7 @@ impl Sections {
             histories: self.histories.ok_or(DecodeError::Field("histories"))?,
             epochs: self.epochs.ok_or(DecodeError::Field("epochs"))?,
             segments: self.segments.ok_or(DecodeError::Field("segments"))?,
+            cleaned: self.cleaned.unwrap_or_default(),
             checkpoint: self.checkpoint,
             clean_stop: self.clean_stop,
             value_segments: self.value_segments.unwrap_or_default(),
@@ -275,6 +283,10 @@ impl SegmentEntry {
                 to.push(SEALED);
                 put_all(to, [self.base.0, last.0, bytes]);
             }
+            SegmentState::Retired { last, bytes } => {
+                to.push(RETIRED);
+                put_all(to, [self.base.0, last.0, bytes]);
+            }
         }
         put_all(to, [self.stamp]);
     }
@@ -287,6 +299,7 @@ impl SegmentEntry {
         let state = match state {
             ACTIVE => SegmentState::Active,
             SEALED => SegmentState::Sealed { last: Lsn(input.u64()?), bytes: input.u64()? },
+            RETIRED => SegmentState::Retired { last: Lsn(input.u64()?), bytes: input.u64()? },
             _ => return Err(DecodeError::Field("segment state")),
         };
         Ok(Self { id, generation, kind, state, base, stamp: input.u64()? })
@@ -296,6 +309,12 @@ impl SegmentEntry {
 impl Checkpoint {
     fn take(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         Ok(Self { lsn: Lsn(input.u64()?), replay_from: Lsn(input.u64()?) })
+    }
+}
+
+impl Cleaned {
+    fn take(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { reached: Lsn(input.u64()?), horizon: Lsn(input.u64()?) })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A stored manifest is durable, name included, when [`Manifest::store`] returns; before, the old one holds.
-//! - Segment ids and generations are used by one segment each and lie below the next ones to be given.
+//! - Segment ids and generations are used by one segment each; generations lie below the next one to be given.
 //! - Epochs and histories are listed in the order in which they began.
 
 use std::io;
@@ -12,7 +12,9 @@ use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::segment::SegmentKind;
 use crate::segment::names::{MANIFEST, MANIFEST_TMP};
-use crate::types::{DATABASES, EpochNumber, Generation, HistoryId, Incarnation, Lsn, NodeId, SegmentId, ShardId, TableId, WriterId};
+use crate::types::{
+    DATABASES, EpochNumber, Generation, HistoryId, Incarnation, Location, Lsn, NodeId, SegmentId, ShardId, TableId, WriterId,
+};
 
 mod codec;
 
@@ -65,6 +67,13 @@ pub enum SegmentState {
         /// Its length.
         bytes: u64,
     },
+    /// What was live in it lies in a cleaned segment; it stays until no index image points to it.
+    Retired {
+        /// Its last LSN.
+        last: Lsn,
+        /// Its length.
+        bytes: u64,
+    },
 }
 
 /// A segment of the shard.
@@ -82,6 +91,15 @@ pub struct SegmentEntry {
     pub base: Lsn,
     /// Place in the eviction order.
     pub stamp: u64,
+}
+
+/// How far cleaning has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// The highest LSN of a segment that was cleaned: up to here LSNs may have gaps, between segments too.
+    pub reached: Lsn,
+    /// The highest LSN consulted when records were dropped: what was at an earlier LSN cannot be told any more.
+    pub horizon: Lsn,
 }
 
 /// An index image and where replay starts from it.
@@ -148,6 +166,8 @@ pub struct Manifest {
     pub epochs: Vec<Epoch>,
     /// All segments but value segments.
     pub segments: Vec<SegmentEntry>,
+    /// How far cleaning has come.
+    pub cleaned: Cleaned,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
     /// The clean stop, if the last run ended in one.
@@ -170,6 +190,7 @@ impl Manifest {
             histories: vec![HistoryStart { history, first: Lsn(1) }],
             epochs: Vec::new(),
             segments: Vec::new(),
+            cleaned: Cleaned::default(),
             checkpoint: None,
             clean_stop: None,
             value_segments: ValueSegments::default(),
@@ -207,6 +228,17 @@ impl Manifest {
     #[must_use]
     pub fn segment(&self, id: SegmentId) -> Option<&SegmentEntry> {
         self.segments.iter().find(|segment| segment.id == id)
+    }
+
+    /// The id of the next segment: the first from the last one given on, around the end, that is free. Ids come back after 2^18 segments,
+    /// long after whoever remembers a location has let go of it. None if all are in use.
+    pub fn take_segment_id(&mut self, in_use: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        const IDS: u32 = 1 << Location::SEGMENT_BITS;
+        let first = self.identity.next_segment.0;
+        let listed: std::collections::HashSet<SegmentId> = self.segments.iter().map(|segment| segment.id).collect();
+        let id = (0..IDS).map(|n| SegmentId(first.wrapping_add(n) % IDS)).find(|id| !listed.contains(id) && !in_use(*id))?;
+        self.identity.next_segment = SegmentId((id.0 + 1) % IDS);
+        Some(id)
     }
 
     /// Loads the manifest of a directory; `None` if it has none.

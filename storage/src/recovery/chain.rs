@@ -10,7 +10,7 @@ use crate::log::{Segment, SegmentTable};
 use crate::manifest::{Manifest, SegmentEntry, SegmentState};
 use crate::mapping::AppendMap;
 use crate::segment::names::FileName;
-use crate::segment::{SEGMENT_HEADER, SegmentHeader};
+use crate::segment::{Continuity, SEGMENT_HEADER, SegmentHeader};
 use crate::types::{Generation, Lsn, SegmentId};
 
 use super::scan::Position;
@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) segment: Arc<Segment>,
     pub(super) header: SegmentHeader,
     pub(super) sealed: bool,
+    /// What the LSNs in it must be like.
+    pub(super) continuity: Continuity,
     /// All bytes of the file: the written end of an active one is not yet known.
     pub(super) bytes: u64,
 }
@@ -27,13 +29,23 @@ pub(super) struct Link {
 /// All segments in LSN order.
 pub(super) struct Chain {
     pub(super) links: Vec<Link>,
+    /// Segments whose live records lie in cleaned ones; the index may still point into them.
+    retired: Vec<Link>,
+    /// Up to here LSNs may be missing between segments: cleaning dropped them.
+    pub(super) cleaned: Lsn,
     pub(super) table: SegmentTable,
     pub(super) directory: Arc<dyn Directory>,
 }
 
 impl Chain {
     pub(super) fn open(directory: &Arc<dyn Directory>, manifest: &Manifest) -> Result<Self> {
-        let mut chain = Self { links: Vec::new(), table: SegmentTable::default(), directory: Arc::clone(directory) };
+        let mut chain = Self {
+            links: Vec::new(),
+            retired: Vec::new(),
+            cleaned: manifest.cleaned.reached,
+            table: SegmentTable::default(),
+            directory: Arc::clone(directory),
+        };
         let mut entries = manifest.segments.clone();
         entries.sort_by_key(|entry| entry.base);
         for entry in &entries {
@@ -42,7 +54,7 @@ impl Chain {
         if let Some(spare) = manifest.identity.spare {
             chain.adopt(spare, manifest)?;
         }
-        for link in &chain.links {
+        for link in chain.links.iter().chain(&chain.retired) {
             chain.table = chain.table.with(Arc::clone(&link.segment));
         }
         Ok(chain)
@@ -56,17 +68,22 @@ impl Chain {
         if !exists && self.directory.exists(&spare).unwrap_or(false) {
             self.directory.rename(&spare, &name).map_err(StorageError::io("rename", self.directory.path(&spare)))?;
         }
-        let sealed = matches!(entry.state, SegmentState::Sealed { .. });
+        let sealed = entry.state != SegmentState::Active;
         let header = self.read_header(&name)?;
         if (header.base_lsn, header.generation, header.segment_id) != (entry.base, entry.generation, entry.id) {
             return Err(self.corrupt(&name, entry.base, "its header is not what the manifest says"));
         }
         let link = self.map(&name, header, sealed, manifest)?;
-        if let SegmentState::Sealed { last, bytes } = entry.state {
+        if let SegmentState::Sealed { last, bytes } | SegmentState::Retired { last, bytes } = entry.state {
             if link.bytes < bytes {
                 return Err(self.corrupt(&name, entry.base, "it is shorter than the manifest says"));
             }
             link.segment.set_last_lsn(last);
+        }
+        if let SegmentState::Retired { .. } = entry.state {
+            link.segment.retire();
+            self.retired.push(link);
+            return Ok(());
         }
         self.links.push(link);
         Ok(())
@@ -117,13 +134,14 @@ impl Chain {
         let region = file.map(capacity as usize).map_err(StorageError::io("map", &path))?;
         let (map, _) = AppendMap::new(region, bytes as usize, capacity as usize);
         let seed = ShardSeed::new(header.history, manifest.identity.shard);
-        let segment = Segment::new(header.segment_id, header.generation, seed, file, map);
+        let mut segment = Segment::new(header.segment_id, header.generation, seed, file, map);
+        segment.set_origin(header.stamp, header.cleaned);
         segment.set_base_lsn(header.base_lsn);
         segment.set_last_lsn(Lsn(header.base_lsn.0 - 1));
         if sealed {
             segment.set_sealed();
         }
-        Ok(Link { segment: Arc::new(segment), header, sealed, bytes })
+        Ok(Link { segment: Arc::new(segment), header, sealed, continuity: header.continuity(), bytes })
     }
 
     pub(super) fn corrupt(&self, name: &str, lsn: Lsn, reason: &str) -> StorageError {

@@ -36,7 +36,10 @@ pub(super) fn start(
     if let Some(torn) = &end.torn {
         let cut = torn.save(&mut chain)?;
         report.bytes_cut = cut.bytes;
-        let kept = |entry: &SegmentEntry| chain.links.iter().any(|link| link.header.generation == entry.generation);
+        // Retired ones are in no chain, and the index that was just built may point into them: forgotten here, they were found missing by
+        // the start after a power loss in this one.
+        let is_retired = |entry: &SegmentEntry| matches!(entry.state, SegmentState::Retired { .. });
+        let kept = |entry: &SegmentEntry| is_retired(entry) || chain.links.iter().any(|link| link.header.generation == entry.generation);
         manifest.segments.retain(kept);
         manifest.store(directory.as_ref())?;
         cut.finish(&chain)?;
@@ -88,7 +91,9 @@ pub(super) fn start(
         table: ArcSwap::from_pointee(chain.table),
         manifest_watcher: std::sync::OnceLock::new(),
         counts: crate::log::Counts::default(),
+        space: crate::clean::SpaceLimit::default(),
     };
+    log.space.set_limit(options.disk_limit);
     let values = Values::new(Arc::clone(directory), history, shard);
     Ok((Arc::new(log), Arc::new(values)))
 }
@@ -147,12 +152,17 @@ fn create_first(
     writer: WriterId,
     options: &Options,
 ) -> Result<(Arc<Segment>, Appender)> {
-    let (generation, id) = (manifest.identity.next_generation, manifest.identity.next_segment);
+    let generation = manifest.identity.next_generation;
+    let id = manifest.take_segment_id(|id| chain.table.get(id).is_some()).ok_or_else(|| {
+        let source = std::io::Error::other("all 262,144 segment ids are in use");
+        StorageError::Io { action: "begin a segment in", path: chain.directory.path(""), source }
+    })?;
     let name = FileName::Segment(base, generation).to_string();
     let path = chain.directory.path(&name);
     let size = u64::from(options.segment_size);
     let header = SegmentHeader {
         kind: SegmentKind::Log,
+        cleaned: false,
         shard: manifest.identity.shard,
         history: manifest.history(),
         base_lsn: base,
@@ -180,7 +190,6 @@ fn create_first(
     segment.set_last_lsn(Lsn(base.0 - 1));
     segment.set_hot(true);
     manifest.identity.next_generation = Generation(generation.0 + 1);
-    manifest.identity.next_segment.0 += 1;
     manifest.segments.push(SegmentEntry { id, generation, kind: SegmentKind::Log, state: SegmentState::Active, base, stamp: base.0 });
     chain.table = chain.table.with(Arc::clone(&segment));
     Ok((segment, appender))
@@ -248,7 +257,9 @@ fn remove_leftovers(directory: &dyn Directory, manifest: &mut Manifest) -> Resul
     let names = directory.list().map_err(StorageError::io("list", directory.path("")))?;
     for name in names {
         let left_over = match FileName::parse(&name) {
-            Some(FileName::Spare(_)) => true,
+            Some(FileName::Spare(_) | FileName::Cleaning(_)) => true,
+            // Cleaning had replaced it, or had not yet been able to put it in place.
+            Some(FileName::Segment(_, generation)) => !manifest.segments.iter().any(|entry| entry.generation == generation),
             Some(FileName::Checkpoint(lsn)) => manifest.checkpoint.is_none_or(|checkpoint| checkpoint.lsn != lsn),
             _ => name == crate::segment::names::MANIFEST_TMP,
         };

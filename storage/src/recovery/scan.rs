@@ -8,7 +8,7 @@ use crate::codec::flush_mark::{FLUSH_MARK_LEN, FlushMark};
 use crate::error::{Result, StorageError};
 use crate::manifest::Manifest;
 use crate::segment::reader::last_nonzero;
-use crate::segment::{BadFrame, Continuity, End, Frame, SegmentReader};
+use crate::segment::{BadFrame, End, Frame, SegmentReader};
 use crate::types::{EpochNumber, Lsn, NodeId, UnixMillis};
 
 /// How far behind the written end a process that was killed can have left bytes: one append, copied front to back.
@@ -49,18 +49,28 @@ pub(super) fn scan<'a>(
     let mut epoch = EpochNumber(0);
     for (number, link) in chain.links.iter().enumerate().skip(start.link) {
         let offset = if number == start.link { start.offset } else { crate::segment::SEGMENT_HEADER };
-        if number != start.link && link.header.base_lsn != end.last.next() {
+        let follows =
+            link.header.base_lsn == end.last.next() || (link.header.base_lsn > end.last && link.header.base_lsn <= chain.cleaned.next());
+        if number != start.link && !follows {
             // Entries are missing in between: possible only after power loss, in what was never flushed.
             end.torn = Some(judge_gap(chain, number, manifest.identity.node, &mut end)?);
             return Ok(end);
         }
         let bytes = link.segment.bytes(0).unwrap_or_default();
-        let mut reader = SegmentReader::resume(bytes, link.segment.seed(), Continuity::Every, offset, end.last, epoch);
+        let mut reader = SegmentReader::resume(
+            bytes,
+            link.segment.seed(),
+            link.continuity,
+            offset,
+            Lsn(link.header.base_lsn.0 - 1).max(end.last),
+            epoch,
+        );
         let bad = read_frames(&mut reader, link, manifest.identity.node, replay, &mut end)?;
         replay.settle()?;
         epoch = reader.last_epoch();
         end.epoch = end.epoch.max(epoch);
-        end.last = reader.last_lsn();
+        // A cleaned segment stands for LSNs that it does not hold, too.
+        end.last = if bad.is_none() && link.sealed { reader.last_lsn().max(link.segment.last_lsn()) } else { reader.last_lsn() };
         end.position = Position { link: number, offset: reader.offset(), lsn: end.last };
         end.footer = reader.end() == Some(End::Footer);
         link.segment.set_last_lsn(end.last);

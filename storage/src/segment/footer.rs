@@ -15,11 +15,14 @@ use crate::codec::entry::EntryView;
 use crate::codec::frame::{FRAME_START, FrameKind, FrameStart, LENGTH_OFFSET};
 use crate::codec::op::OpCode;
 use crate::codec::{DecodeError, Input, set_u32};
+use crate::fs::File;
 use crate::types::{KeyHash, Lsn, TableId, UnixMillis};
 
 /// Bytes before the hints.
 pub(super) const HEAD: usize = FRAME_START + 5 * 8 + 16 + 2 * 8 + 4;
 const _: () = assert!(HEAD == 86);
+/// Offset of the number of ops.
+const OPS_AT: u64 = 42;
 /// Bytes of a hint.
 const HINT: usize = 8 + 4 + 3 + 1;
 const _: () = assert!(HINT == 16);
@@ -150,6 +153,17 @@ impl Footer {
     #[must_use]
     pub fn offset_at_end(file: &[u8]) -> Option<u64> {
         file.last_chunk::<FOOTER_OFFSET_LEN>().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The number of ops that the footer of a sealed file states, without a check: a hint.
+    pub(crate) fn ops_of(file: &dyn File) -> Option<u64> {
+        let end = file.len().ok()?;
+        let mut word = [0; 8];
+        file.read_at(end.checked_sub(FOOTER_OFFSET_LEN as u64)?, &mut word).ok()?;
+        let offset = u64::from_le_bytes(word);
+        file.read_at(offset.checked_add(OPS_AT)?, &mut word).ok()?;
+        // More than one op in two bytes cannot be.
+        Some(u64::from_le_bytes(word)).filter(|ops| *ops < end)
     }
 
     /// Checks and decodes the footer at the front of `bytes`, which begin at `offset` of the segment.

@@ -8,6 +8,7 @@ use super::footer::{Footer, HEAD, Hint, segment_digest};
 use crate::codec::checksum::{RestSum, ShardSeed};
 use crate::codec::entry::EntryView;
 use crate::codec::frame::LENGTH_OFFSET;
+use crate::codec::op::OpCode;
 use crate::codec::set_u32;
 use crate::error::Result;
 use crate::types::Lsn;
@@ -51,6 +52,7 @@ pub struct FooterWriter<W> {
     /// Where the footer begins.
     offset: u64,
     hints: usize,
+    tombstones: u64,
     piece: Vec<u8>,
     /// Where the piece begins.
     at: u64,
@@ -63,7 +65,7 @@ impl<W: FnMut(u64, &[u8]) -> Result<()>> FooterWriter<W> {
     pub fn new(base: Lsn, key_hash_seed: u64, offset: u64, write: W) -> Self {
         let at = offset + HEAD as u64;
         let piece = Vec::with_capacity(PIECE);
-        Self { key_hash_seed, footer: Footer::empty(base), offset, hints: 0, piece, at, sum: RestSum::default(), write }
+        Self { key_hash_seed, footer: Footer::empty(base), offset, hints: 0, tombstones: 0, piece, at, sum: RestSum::default(), write }
     }
 
     /// Counts the entry that begins at `offset` of the segment.
@@ -74,9 +76,15 @@ impl<W: FnMut(u64, &[u8]) -> Result<()>> FooterWriter<W> {
         self.footer.count(entry);
         for hint in Hint::of_entry(entry, offset, self.key_hash_seed) {
             hint.encode(&mut self.piece);
+            self.tombstones += u64::from(hint.code == OpCode::Tombstone);
             self.hints += 1;
         }
         if self.piece.len() >= PIECE { self.flush() } else { Ok(()) }
+    }
+
+    /// Ops counted so far, and how many of them give a key a value.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.footer.ops, self.hints as u64 - self.tombstones)
     }
 
     fn flush(&mut self) -> Result<()> {

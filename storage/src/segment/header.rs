@@ -11,6 +11,7 @@
 //!  └─────────┴───────┴──────┴──────────┴──────┴─────┘
 //! ```
 
+use super::Continuity;
 use crate::codec::checksum::{ShardSeed, crc};
 use crate::codec::{DecodeError, Input, Output, set_u32};
 use crate::types::{EpochNumber, Generation, HistoryId, Location, Lsn, SegmentId, ShardId, UnixMillis, WriterId};
@@ -39,6 +40,9 @@ pub enum SegmentKind {
     /// One large value.
     Value,
 }
+
+/// Flag of a segment from which cleaning dropped records.
+const CLEANED: u8 = 1 << 0;
 
 impl SegmentKind {
     /// The byte that stands for this kind.
@@ -70,6 +74,8 @@ impl SegmentKind {
 pub struct SegmentHeader {
     /// What it holds.
     pub kind: SegmentKind,
+    /// Whether records were dropped from it: its LSNs may have gaps.
+    pub cleaned: bool,
     /// The shard.
     pub shard: ShardId,
     /// The history it was written under.
@@ -95,6 +101,12 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// What its LSNs must be like.
+    #[must_use]
+    pub fn continuity(&self) -> Continuity {
+        if self.cleaned { Continuity::Rising } else { Continuity::Every }
+    }
+
     /// The seed of this segment's checksums.
     #[must_use]
     pub fn seed(&self) -> ShardSeed {
@@ -108,7 +120,7 @@ impl SegmentHeader {
         let mut output = Output::new(&mut bytes);
         output.put(&MAGIC);
         output.put(&FORMAT_VERSION.to_le_bytes());
-        output.put(&[self.kind.to_byte(), 0]);
+        output.put(&[self.kind.to_byte(), if self.cleaned { CLEANED } else { 0 }]);
         output.put(&self.shard.0.to_le_bytes());
         output.put(&self.history.0.to_le_bytes());
         output.put(&self.base_lsn.0.to_le_bytes());
@@ -150,6 +162,7 @@ impl SegmentHeader {
         let (kind, flags) = (SegmentKind::from_byte(input.u8()?)?, input.u8()?);
         let header = Self {
             kind,
+            cleaned: flags & CLEANED != 0,
             shard: ShardId(input.u32()?),
             history: HistoryId(input.u128()?),
             base_lsn: Lsn(input.u64()?),
@@ -162,7 +175,7 @@ impl SegmentHeader {
             size: input.u64()?,
             value_id: input.u128()?,
         };
-        if flags != 0 || input.take(RESERVED)?.iter().any(|byte| *byte != 0) {
+        if flags & !CLEANED != 0 || input.take(RESERVED)?.iter().any(|byte| *byte != 0) {
             return Err(DecodeError::Field("reserved bytes"));
         }
         if header.segment_id.0 >= 1 << Location::SEGMENT_BITS {

@@ -16,6 +16,8 @@ pub enum FileName {
     Segment(Lsn, Generation),
     /// A segment allocated ahead.
     Spare(Generation),
+    /// A segment that cleaning is writing.
+    Cleaning(Generation),
     /// A value segment.
     Value(u128),
     /// An index image.
@@ -35,6 +37,8 @@ impl FileName {
             }
         } else if let Some(generation) = name.strip_prefix("spare-") {
             Self::Spare(Generation(generation.parse().ok()?))
+        } else if let Some(generation) = name.strip_prefix("cleaning-") {
+            Self::Cleaning(Generation(generation.parse().ok()?))
         } else if let Some(lsn) = name.strip_prefix("checkpoint-") {
             Self::Checkpoint(Lsn(lsn.parse().ok()?))
         } else {
@@ -51,6 +55,7 @@ impl std::fmt::Display for FileName {
         match self {
             Self::Segment(base, generation) => write!(f, "{:020}-{:08}.seg", base.0, generation.0),
             Self::Spare(generation) => write!(f, "spare-{:08}", generation.0),
+            Self::Cleaning(generation) => write!(f, "cleaning-{:08}", generation.0),
             Self::Value(id) => write!(f, "{id:032x}.seg"),
             Self::Checkpoint(lsn) => write!(f, "checkpoint-{:020}", lsn.0),
             Self::Torn(lsn, time) => write!(f, "torn-{:020}-{}.log", lsn.0, time.0),

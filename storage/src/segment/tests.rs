@@ -16,6 +16,7 @@ use crate::types::*;
 fn header() -> SegmentHeader {
     SegmentHeader {
         kind: SegmentKind::Log,
+        cleaned: false,
         shard: ShardId(2),
         history: HistoryId(77),
         base_lsn: Lsn(10),

@@ -72,6 +72,16 @@ impl Background {
         self.wake();
     }
 
+    /// What asks for a checkpoint.
+    pub(super) fn checkpoint_request(&self) -> Box<dyn Fn() + Send> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || {
+            let mut state = shared.state.lock();
+            (state.checkpoint, state.work) = (true, true);
+            shared.wake.notify_one();
+        })
+    }
+
     pub(super) fn stop(&self) {
         self.shared.state.lock().stop = true;
         self.shared.wake.notify_one();

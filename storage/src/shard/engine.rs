@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -13,6 +13,7 @@ use super::transaction::{Table, Transaction};
 use super::values::Values;
 use super::{Batch, Key, LockPlan};
 use crate::checkpoint::Checkpointer;
+use crate::clean::{Cleaning, CleaningFigures};
 use crate::error::{Result, StorageError};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
@@ -35,6 +36,7 @@ pub struct Shard {
     threads: Mutex<Threads>,
     report: RecoveryReport,
     checkpointer: Arc<Checkpointer>,
+    cleaning: Cleaning,
     /// Held for as long as the shard may write.
     _lock: crate::fs::LockGuard,
 }
@@ -50,6 +52,7 @@ impl Shard {
         let readers = Readers::start(options.reader_threads, &log, &values)?;
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
         let background = Background::start(&log, &index, &checkpointer, &options)?;
+        let cleaning = Cleaning::start(&log, &index, &checkpointer, background.checkpoint_request())?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
             options,
@@ -62,6 +65,7 @@ impl Shard {
             threads: Mutex::new(threads),
             report,
             checkpointer,
+            cleaning,
             _lock: lock,
         };
         let tables = shard.index.tables();
@@ -281,6 +285,47 @@ impl Shard {
         self.background.request_checkpoint();
     }
 
+    /// What cleaning did and has to do.
+    #[must_use]
+    pub fn cleaning_figures(&self) -> CleaningFigures {
+        self.cleaning.figures()
+    }
+
+    /// Asks for a pass of cleaning over all that is worth it, in the background.
+    pub fn request_cleaning(&self) {
+        self.cleaning.request_pass();
+    }
+
+    /// Keeps the state as of `lsn` and of every later LSN: cleaning drops nothing that was superseded after it. `Lsn(u64::MAX)` keeps no
+    /// more than the present state.
+    pub fn keep_history_from(&self, lsn: Lsn) {
+        self.cleaning.pin(lsn);
+    }
+
+    /// Runs a pass of cleaning, waiting for it.
+    ///
+    /// # Errors
+    /// It did not come to its end in `patience`.
+    pub fn clean(&self, patience: Duration) -> Result<()> {
+        let before = self.cleaning.passes().1;
+        self.cleaning.request_pass();
+        let deadline = Instant::now() + patience;
+        while self.cleaning.passes().1 == before {
+            if Instant::now() > deadline {
+                let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return Err(StorageError::Io { action: "clean", path: self.log.directory.path(""), source });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Whether a pass that was asked for goes on, and how many have ended since the start.
+    #[must_use]
+    pub fn cleaning_passes(&self) -> (bool, u64) {
+        self.cleaning.passes()
+    }
+
     pub(super) fn dangling(&self, location: Location) -> StorageError {
         StorageError::Corrupt {
             path: self.log.directory.path("index"),
@@ -315,6 +360,7 @@ impl Shard {
     }
 
     fn stop_threads(&self) {
+        self.cleaning.stop();
         self.background.stop();
         self.readers.stop();
         self.threads.lock().stop(&self.log);

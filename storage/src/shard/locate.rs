@@ -59,8 +59,12 @@ fn search(segment: &Segment, bytes: &[u8], start: u32, lsn: Lsn, number: u32) ->
 
 fn op_distance(entry: &[u8], first: usize, number: u32) -> Option<usize> {
     let mut at = first;
-    for _ in 0..number {
-        at += usize::try_from(OpHeader::parse(entry.get(at..)?).ok()?.op_len()).ok()?;
+    loop {
+        // Cleaning may have taken ops out of the entry: those that are left say their number.
+        let header = OpHeader::parse(entry.get(at..)?).ok()?;
+        if header.op_number() >= number {
+            return (header.op_number() == number).then_some(at);
+        }
+        at += usize::try_from(header.op_len()).ok()?;
     }
-    Some(at)
 }

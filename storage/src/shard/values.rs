@@ -191,6 +191,7 @@ impl Values {
     fn header(&self, id: u128, size: u64) -> SegmentHeader {
         SegmentHeader {
             kind: SegmentKind::Value,
+            cleaned: false,
             shard: self.shard,
             history: self.history,
             base_lsn: Lsn(0),

@@ -14,6 +14,7 @@ use super::mutate::mutate;
 fn header() -> SegmentHeader {
     SegmentHeader {
         kind: SegmentKind::Log,
+        cleaned: false,
         shard: ShardId(2),
         history: HistoryId(77),
         base_lsn: Lsn(10),

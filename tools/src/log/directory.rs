@@ -28,6 +28,8 @@ pub(super) struct Listing {
     pub(super) manifest: Manifest,
     /// Everything but value segments, by base LSN.
     pub(super) segments: Vec<SegmentFile>,
+    /// Segments that cleaned ones took the place of: not part of the log any more, and soon removed.
+    pub(super) retired: Vec<SegmentFile>,
 }
 
 /// A segment's file.
@@ -110,10 +112,11 @@ impl DataDirectory {
             attempt += 1;
             // Unchanged around the look at the names: they belong together.
             if self.read(MANIFEST)? == bytes || attempt == ATTEMPTS {
-                let mut segments = self.listed(&manifest, &names);
+                let (retired, mut segments): (Vec<_>, Vec<_>) =
+                    self.listed(&manifest, &names).into_iter().partition(|file| matches!(file.state, SegmentState::Retired { .. }));
                 segments.extend(self.begun(&manifest, &names));
                 segments.sort_by_key(|s| (s.base, s.generation));
-                return Ok(Listing { manifest, segments });
+                return Ok(Listing { manifest, segments, retired });
             }
         }
     }
@@ -214,6 +217,14 @@ impl Segment {
         Position { offset: SEGMENT_HEADER, lsn: before, epoch: self.header.epoch }
     }
 
+    /// The last LSN that it stands for: a cleaned segment may not hold it any more.
+    pub(super) fn last_lsn(&self, found: Lsn) -> Lsn {
+        match self.file.state {
+            SegmentState::Sealed { last, .. } if self.header.cleaned => last.max(found),
+            _ => found,
+        }
+    }
+
     /// The footer that the end of the file points to, if there is one.
     pub(super) fn footer(&self) -> Option<Footer> {
         let offset = Footer::offset_at_end(&self.bytes)?;
@@ -224,8 +235,7 @@ impl Segment {
     /// What is demanded of its LSNs: cleaned segments have gaps.
     pub(super) fn continuity(&self) -> Continuity {
         match self.header.kind {
-            SegmentKind::Log | SegmentKind::Node if self.footer().is_some_and(|footer| footer.seen.0 > 0) => Continuity::Rising,
-            SegmentKind::Log | SegmentKind::Node => Continuity::Every,
+            SegmentKind::Log | SegmentKind::Node => self.header.continuity(),
             SegmentKind::Derived | SegmentKind::Backfill | SegmentKind::Value => Continuity::Any,
         }
     }

@@ -59,6 +59,17 @@ fn rows(directory: &DataDirectory, listing: &Listing, liveness: Option<&Liveness
             live: live.as_ref().map(|live| live.get(&file.generation).copied().unwrap_or(0)),
         });
     }
+    for file in &listing.retired {
+        let (last, bytes) = extent(file, None)?;
+        rows.push(Row {
+            name: file.name(),
+            kind: kind_name(file.kind),
+            state: "retired",
+            lsns: Some((file.base.0, last)),
+            bytes,
+            live: liveness.map(|_| 0),
+        });
+    }
     let referenced = liveness.map(Liveness::values);
     for name in directory.names()? {
         let Some(FileName::Value(id)) = FileName::parse(&name) else { continue };
@@ -72,7 +83,7 @@ fn rows(directory: &DataDirectory, listing: &Listing, liveness: Option<&Liveness
 
 /// Last LSN and bytes in use.
 fn extent(file: &SegmentFile, liveness: Option<&Liveness>) -> Result<(u64, u64), LogError> {
-    if let SegmentState::Sealed { last, bytes } = file.state {
+    if let SegmentState::Sealed { last, bytes } | SegmentState::Retired { last, bytes } = file.state {
         return Ok((last.0, bytes));
     }
     let read = liveness.and_then(|liveness| liveness.segments.iter().find(|read| read.file.generation == file.generation));

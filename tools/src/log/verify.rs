@@ -137,14 +137,16 @@ impl<'d> Check<'d> {
             };
             self.identity(&segment);
             if file.kind == SegmentKind::Log {
-                if next.is_some_and(|next| next != file.base) {
+                // Where everything was dead, cleaning left nothing.
+                let cleaned = self.listing.manifest.cleaned.reached;
+                if next.is_some_and(|next| next != file.base && !(next < file.base && file.base <= cleaned.next())) {
                     self.damage(&file.path, 0, file.base, format!("the segment before it ends before LSN {}", next.unwrap_or_default()));
                 }
                 next = None;
             }
             let end = self.frames(&mut segment)?;
             if file.kind == SegmentKind::Log && end.bad.is_none() {
-                next = Some(end.position.lsn.next());
+                next = Some(segment.last_lsn(end.position.lsn).next());
             }
             ends.push((segment, end));
             // Only ends of segments that may still grow are judged when all flush marks are known.
@@ -231,7 +233,7 @@ impl<'d> Check<'d> {
             return self.damage(path, offset, lsn, "a sealed segment without a footer");
         }
         if let SegmentState::Sealed { last, bytes } = segment.file.state
-            && (last, bytes) != (lsn, segment.bytes.len() as u64)
+            && (last, bytes) != (segment.last_lsn(lsn), segment.bytes.len() as u64)
         {
             self.damage(path, offset, lsn, format!("the manifest says that it ends with LSN {last} after {bytes} bytes"));
         }

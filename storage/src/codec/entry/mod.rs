@@ -10,6 +10,7 @@
 //!
 //! Invariants:
 //! - An entry without `MULTI` has one op, at offset [`SINGLE_HEADER`]; an op finds its entry either so or by its distance.
+//! - Ops are numbered from 0. An entry of a cleaned segment may lack some, but those that are left keep their numbers.
 //! - The frame's CRC covers the header and the CRC of every op; those cover the rest. Each byte is hashed once.
 
 use super::frame::{FRAME_START, FrameKind, FrameStart};
@@ -17,10 +18,12 @@ use super::{DecodeError, Input};
 use crate::types::{EpochNumber, Incarnation, Lsn, NodeId, UnixMillis};
 
 mod encode;
+mod rewrite;
 mod view;
 
 pub use super::frame::SINGLE_HEADER;
 pub use encode::{EntryBuilder, encode_single, single_len};
+pub use rewrite::{Fate, rewrite};
 pub use view::{EntryView, Ops};
 
 const OP_COUNT_LEN: usize = 4;

@@ -4,7 +4,7 @@ use super::{EntryHead, EntryHeader};
 use crate::codec::DecodeError;
 use crate::codec::checksum::{LsnSeed, ShardSeed, crc};
 use crate::codec::frame::LENGTH_OFFSET;
-use crate::codec::op::{OpPlace, OpView};
+use crate::codec::op::{OpHeader, OpPlace, OpView};
 
 /// A whole entry whose every byte has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,35 +36,39 @@ impl<'a> EntryView<'a> {
     fn verify(&self, seed: LsnSeed) -> Result<(), DecodeError> {
         let mut frame_crc = seed.crc(&self.bytes[LENGTH_OFFSET..self.header.header_len as usize]);
         let mut at = self.header.header_len as usize;
-        let mut number = 0;
+        let mut count = 0;
+        // The number that the next op has at least: a cleaned entry lacks some.
+        let mut next_number = 0;
         let mut unsupported = None;
         while at < self.bytes.len() {
             let rest = &self.bytes[at..];
+            let place = OpHeader::place_of(rest)?;
+            let number = place.map_or(0, |place| place.number);
             let (len, judged) = OpView::parse_verified(rest, seed.op(number))?;
-            match judged {
-                Ok(op) if op.header.place != self.place(at, number) => return Err(DecodeError::OpsMismatch),
-                Ok(_) => {}
+            // The length of an entry is a u32.
+            let expected = self.header.multi.then_some(OpPlace { distance: at as u32, number });
+            if place != expected || number < next_number {
+                return Err(DecodeError::OpsMismatch);
+            }
+            if let Err(error) = judged {
+                if !error.is_unsupported() {
+                    return Err(error);
+                }
                 // Said only when the whole entry has proved sound.
-                Err(error) if error.is_unsupported() => unsupported = unsupported.or(Some(error)),
-                Err(error) => return Err(error),
+                unsupported = unsupported.or(Some(error));
             }
             frame_crc = crc(frame_crc, &rest[..4]);
             at += len;
-            number += 1;
+            count += 1;
+            next_number = number.checked_add(1).ok_or(DecodeError::OpsMismatch)?;
         }
         if frame_crc != self.header.crc {
             return Err(DecodeError::Checksum);
         }
-        if number != self.header.ops {
+        if count != self.header.ops {
             return Err(DecodeError::OpsMismatch);
         }
         unsupported.map_or(Ok(()), Err)
-    }
-
-    /// The place that the op at `at` must state.
-    fn place(&self, at: usize, number: u32) -> Option<OpPlace> {
-        // The length of an entry is a u32.
-        self.header.multi.then_some(OpPlace { distance: at as u32, number })
     }
 
     /// Its header.

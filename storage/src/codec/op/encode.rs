@@ -1,6 +1,6 @@
 //! Writing ops.
 
-use super::{CODE_OFFSET, EXPIRE, FIXED_LEN, MULTI, OpCode, OpPlace, TYPE_SHIFT, VALUE_SEGMENT, ValueType};
+use super::{CODE_OFFSET, EXPIRE, FIXED_LEN, MULTI, OpCode, OpHeader, OpPlace, TYPE_SHIFT, VALUE_SEGMENT, ValueType};
 use crate::codec::checksum::OpSeed;
 use crate::codec::{Output, set_u32, varint};
 use crate::types::{TableId, UnixMillis};
@@ -130,6 +130,17 @@ impl<'a> Op<'a> {
         output.put(self.body.head);
         output.put(self.body.tail);
         debug_assert_eq!(output.at(), out.len());
+    }
+}
+
+impl OpHeader {
+    /// Gives the op in `bytes`, which has this header and stands in an entry of several, another place. Its CRC is to be sealed again.
+    pub(in crate::codec) fn place_at(&self, bytes: &mut [u8], place: OpPlace) {
+        debug_assert!(self.place.is_some());
+        let len = |number: u32| varint::len(u64::from(number));
+        let at = FIXED_LEN + len(self.table.0) + len(self.key_len) + len(self.body_len);
+        set_u32(bytes, at, place.distance);
+        set_u32(bytes, at + 4, place.number);
     }
 }
 

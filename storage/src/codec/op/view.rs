@@ -44,6 +44,11 @@ impl OpHeader {
         layout.header(OpCode::from_byte(layout.code)?)
     }
 
+    /// The place that the op at the front of `bytes` states, whatever its code.
+    pub(in crate::codec) fn place_of(bytes: &[u8]) -> Result<Option<OpPlace>, DecodeError> {
+        Ok(Layout::parse(bytes)?.place)
+    }
+
     /// Bytes of the whole op.
     #[inline]
     #[must_use]

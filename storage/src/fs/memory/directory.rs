@@ -123,6 +123,10 @@ impl DirectoryNode {
         self.state.lock().names.keys().cloned().collect()
     }
 
+    pub(super) fn usage(&self) -> u64 {
+        self.state.lock().names.values().map(|node| node.len()).sum()
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         self.disk.count_sync()?;

@@ -122,6 +122,10 @@ impl Directory for MemoryDirectory {
         Ok(Arc::new(Self::over(self.node.subdirectory(name))))
     }
 
+    fn usage(&self) -> io::Result<u64> {
+        Ok(self.node.usage())
+    }
+
     fn free_space(&self) -> io::Result<u64> {
         Ok(self.node.disk().free())
     }

@@ -100,7 +100,7 @@ impl Places {
             })?;
             first = false;
             if begun {
-                horizon = horizon.max(segment.footer().map_or(Lsn(0), |footer| footer.seen));
+                horizon = horizon.max(segment.footer().map_or(Lsn(0), |footer| footer.seen)).max(listing.manifest.cleaned.horizon);
             }
             if passed {
                 break;

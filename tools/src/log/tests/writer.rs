@@ -37,6 +37,7 @@ impl Writer {
         manifest.identity.next_generation = Generation(1);
         let header = SegmentHeader {
             kind: SegmentKind::Log,
+            cleaned: false,
             shard: ShardId(0),
             history,
             base_lsn: Lsn(1),

@@ -1,0 +1,80 @@
+//! Putting cleaned segments in the place of those that they were made of.
+
+use std::sync::Arc;
+
+use super::judge::Place;
+use super::output::Cleaned;
+use crate::codec::op::OpCode;
+use crate::error::Result;
+use crate::index::{CounterChange, Index};
+use crate::log::{Log, SealedCounts, Segment, SegmentTable};
+use crate::manifest::SegmentState;
+use crate::shard::newest_at;
+use crate::types::{Location, Lsn, SegmentId};
+
+use super::frames::Frames;
+
+/// Makes `outputs` part of the log, and of `victims` what index images may still point to.
+pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], seen: Lsn) -> Result<()> {
+    for output in outputs {
+        log.publish(Arc::clone(&output.segment));
+    }
+    let mut guard = log.manifest.lock();
+    let manifest = &mut *guard;
+    let before = manifest.clone();
+    manifest.segments.extend(outputs.iter().map(|output| output.entry));
+    let of_victims = |id: SegmentId| victims.iter().any(|victim| victim.id() == id);
+    for entry in manifest.segments.iter_mut().filter(|entry| of_victims(entry.id)) {
+        if let SegmentState::Sealed { last, bytes } = entry.state {
+            entry.state = SegmentState::Retired { last, bytes };
+            manifest.cleaned.reached = manifest.cleaned.reached.max(last);
+        }
+    }
+    manifest.cleaned.horizon = manifest.cleaned.horizon.max(seen);
+    if let Err(error) = log.store_manifest(manifest) {
+        *manifest = before;
+        return Err(error);
+    }
+    victims.iter().for_each(|victim| victim.retire());
+    Ok(())
+}
+
+/// Points the index from retired segments to a cleaned one, wherever the same record lies in both. Done again, it changes nothing.
+pub(super) fn point_index(log: &Log, index: &Index, cleaned: &Segment, is_old: &dyn Fn(SegmentId) -> bool) -> Result<u64> {
+    let tables = index.tables();
+    let mut moved = 0;
+    let mut frames = Frames::new(cleaned);
+    while let Some((offset, entry)) = frames.next()? {
+        let lsn = entry.head().lsn;
+        for (distance, op) in entry.ops().filter(|(_, op)| op.header.code.has_key() && op.header.code != OpCode::Tombstone) {
+            let Some(place) = Place::of(&op, &tables, log.key_hash_seed) else { continue };
+            let segments = log.segments();
+            for old in place.candidates(index).into_iter().filter(|old| is_old(old.segment())) {
+                if is_record(&segments, old, op.key, lsn, op.header.op_number())? {
+                    moved += u64::from(move_cell(index, place, old, Location::new(cleaned.id(), offset + distance)));
+                }
+            }
+        }
+    }
+    index.add_live_cells(cleaned.id(), moved as u32);
+    // Tombstones and bases of deltas had to stay: counted as dead, they would have the segment cleaned again and again.
+    cleaned.set_counts(SealedCounts { ops: moved, values: moved });
+    Ok(moved)
+}
+
+fn is_record(segments: &SegmentTable, at: Location, key: &[u8], lsn: Lsn, number: u32) -> Result<bool> {
+    let found = newest_at(segments, at, key)?;
+    Ok(found.is_some_and(|found| (found.lsn, found.number) == (lsn, number)))
+}
+
+/// Moves a cell if it still points to `old`.
+fn move_cell(index: &Index, place: Place, old: Location, new: Location) -> bool {
+    let mut stripe = index.stripe(place.slot.stripe()).write();
+    let found = stripe.lookup(index, place.table, place.hash, |location| Ok::<_, std::convert::Infallible>(location == old));
+    let cell = found.unwrap_or_else(|never| match never {});
+    if cell.is_some() {
+        let moved = stripe.put(index, place.table, place.hash, place.slot, cell, new, &CounterChange::default());
+        moved.expect("a cell that is there can always be changed");
+    }
+    cell.is_some()
+}

@@ -1,0 +1,139 @@
+//! Whether an op has to stay.
+
+use crate::codec::delta::Delta;
+use crate::codec::entry::Fate;
+use crate::codec::op::{OpCode, OpView};
+use crate::error::{Result, StorageError};
+use crate::index::{Index, TableMap, TableSlot};
+use crate::log::Log;
+use crate::segment::footer::key_hash;
+use crate::shard::{Newest, locate_waiting, newest_at};
+use crate::slot::slot_of;
+use crate::types::{KeyHash, Location, Lsn, Slot, UnixMillis};
+
+/// What judging knows beside the op.
+pub(super) struct Judge<'a> {
+    pub(super) log: &'a Log,
+    pub(super) index: &'a Index,
+    pub(super) tables: TableMap,
+    /// No segment below the ones being cleaned holds anything.
+    pub(super) oldest: bool,
+    /// What was superseded above this LSN stays, for those who still need it.
+    pub(super) pinned: Lsn,
+    /// Everything written when judging began.
+    pub(super) written: Lsn,
+    pub(super) now: UnixMillis,
+    /// Whether keys may have left the index without a tombstone, by eviction.
+    pub(super) evicts: bool,
+    /// The highest LSN consulted so far when an op was dropped.
+    pub(super) seen: Lsn,
+}
+
+/// A key as the index knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) table: TableSlot,
+    pub(super) hash: KeyHash,
+    pub(super) slot: Slot,
+}
+
+impl Place {
+    /// Where the key of an op is; none if its table was flushed.
+    pub(super) fn of(op: &OpView<'_>, tables: &TableMap, seed: u64) -> Option<Self> {
+        let db = tables.db_of(op.header.table)?;
+        Some(Self { table: tables.slot(db), hash: key_hash(op.key, seed), slot: slot_of(op.key) })
+    }
+
+    /// Locations of all cells that may be the key's: their hash is, as far as the index keeps it.
+    pub(super) fn candidates(&self, index: &Index) -> Vec<Location> {
+        let mut found = Vec::new();
+        let stripe = index.stripe(self.slot.stripe()).read();
+        let none = stripe.lookup(index, self.table, self.hash, |location| {
+            found.push(location);
+            Ok::<_, std::convert::Infallible>(false)
+        });
+        debug_assert_eq!(none, Ok(None));
+        found
+    }
+}
+
+impl Judge<'_> {
+    /// The fate of the op of an entry that lies at `location`.
+    pub(super) fn fate(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<Fate> {
+        let code = op.header.code;
+        if !code.has_key() {
+            // Which epochs there were is in the manifest.
+            return Ok(if code == OpCode::EpochStart { self.drop(lsn) } else { Fate::Keep });
+        }
+        let Some(place) = Place::of(op, &self.tables, self.log.key_hash_seed) else {
+            return Ok(self.drop_for(self.tables.lsn));
+        };
+        let candidates = place.candidates(self.index);
+        if candidates.contains(&location) {
+            return Ok(Fate::Keep);
+        }
+        match self.newest(&candidates, op.key)? {
+            Some(newest) if newest.lsn < lsn => Ok(Fate::Keep),
+            Some(newest) if self.is_base(lsn, op, &newest)? => Ok(Fate::Keep),
+            Some(newest) => Ok(self.drop_for(newest.lsn)),
+            None => Ok(self.fate_of_absent(lsn, op)),
+        }
+    }
+
+    /// The newest record of a key, among those whose hash is the key's.
+    fn newest(&self, candidates: &[Location], key: &[u8]) -> Result<Option<Newest>> {
+        for location in candidates {
+            if let Some(newest) = newest_at(&self.log.segments(), *location, key)? {
+                return Ok(Some(newest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the newest record of the key is a delta that is based, by way of others maybe, on this one.
+    fn is_base(&self, lsn: Lsn, op: &OpView<'_>, newest: &Newest) -> Result<bool> {
+        if newest.code != OpCode::Delta || op.header.code == OpCode::Tombstone {
+            return Ok(false);
+        }
+        let mut body = newest.body.clone();
+        loop {
+            let delta = Delta::decode(&body).map_err(|error| self.undecodable(newest.lsn, &error))?;
+            if delta.base_lsn <= lsn {
+                return Ok((delta.base_lsn, delta.base_op) == (lsn, op.header.op_number()));
+            }
+            let segments = self.log.segments();
+            let location = locate_waiting(&segments, delta.base_lsn, delta.base_op)?;
+            match newest_at(&segments, location, op.key)? {
+                Some(base) if base.code == OpCode::Delta => body = base.body,
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    fn undecodable(&self, lsn: Lsn, error: &crate::codec::DecodeError) -> StorageError {
+        StorageError::Corrupt { path: self.log.directory.path(""), offset: 0, lsn, reason: error.to_string() }
+    }
+
+    /// The op's key has no cell: the op is a tombstone, or one was written later, or the key left the index without one.
+    fn fate_of_absent(&mut self, lsn: Lsn, op: &OpView<'_>) -> Fate {
+        let left_without = self.evicts || op.header.expire_at.is_some_and(|at| at <= self.now);
+        if op.header.code == OpCode::Tombstone {
+            if self.oldest { self.drop(lsn) } else { Fate::Keep }
+        } else if self.oldest || !left_without {
+            self.drop_for(self.written)
+        } else {
+            self.seen = self.seen.max(lsn);
+            Fate::Tombstone
+        }
+    }
+
+    /// Drops what an entry at `superseder` made dead, unless somebody still needs the state before it.
+    fn drop_for(&mut self, superseder: Lsn) -> Fate {
+        if superseder > self.pinned { Fate::Keep } else { self.drop(superseder) }
+    }
+
+    fn drop(&mut self, consulted: Lsn) -> Fate {
+        self.seen = self.seen.max(consulted);
+        Fate::Drop
+    }
+}

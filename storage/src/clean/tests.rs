@@ -1,0 +1,285 @@
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::error::{Result, StorageError};
+use crate::fs::{Directory, MemoryDirectory};
+use crate::options::{Options, SyncMode};
+use crate::shard::{Batch, LockPlan, Shard, Transaction};
+use crate::types::{Db, Lsn, UnixMillis};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn options() -> Options {
+    Options { segment_size: 64 << 10, index_reserve: 1 << 30, sync: SyncMode::No, checkpoint_bytes: 256 << 10, ..Options::default() }
+}
+
+/// Runs a transaction, fetching what is cold.
+fn within<R>(shard: &Shard, change: impl Fn(&mut Transaction<'_>) -> Result<R>) -> R {
+    let mut plan = LockPlan::exclusive();
+    plan.add_all();
+    let batch = shard.batch();
+    loop {
+        let mut txn = shard.begin(&batch, &plan);
+        match change(&mut txn) {
+            Ok(result) => {
+                txn.commit().unwrap();
+                return result;
+            }
+            Err(StorageError::Cold(location)) => {
+                drop(txn);
+                batch.add_fetched(shard.fetch_now(location).unwrap());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn get(shard: &Shard, key: &str) -> Option<Vec<u8>> {
+    within(shard, |txn| Ok(txn.get(Db(0), &shard.key(key.as_bytes()))?.map(|object| object.data.into_owned())))
+}
+
+/// What a shard should hold, and a shard that holds it.
+struct Model {
+    directory: Arc<dyn Directory>,
+    shard: Option<Shard>,
+    keys: BTreeMap<String, Vec<u8>>,
+    random: StdRng,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+        let shard = Shard::open(&directory, options()).unwrap();
+        Self { directory, shard: Some(shard), keys: BTreeMap::new(), random: StdRng::seed_from_u64(seed) }
+    }
+
+    fn shard(&self) -> &Shard {
+        self.shard.as_ref().unwrap()
+    }
+
+    fn write(&mut self, ops: usize, keys: usize) {
+        for _ in 0..ops {
+            let key = format!("key:{}", self.random.random_range(0..keys));
+            match self.random.random_range(0..10) {
+                0 => {
+                    within(self.shard(), |txn| txn.delete(Db(0), &self.shard().key(key.as_bytes())));
+                    self.keys.remove(&key);
+                }
+                1 => self.write_several(keys),
+                2 => {
+                    let long = self.random.random_range(1500..3000);
+                    self.put(key, long);
+                }
+                3 => self.patch(),
+                _ => {
+                    let len = self.random.random_range(0..300);
+                    self.put(key, len);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, key: String, len: usize) {
+        let value: Vec<u8> = (0..len).map(|_| self.random.random()).collect();
+        within(self.shard(), |txn| txn.put(Db(0), &self.shard().key(key.as_bytes()), &value, None));
+        self.keys.insert(key, value);
+    }
+
+    /// An entry of several ops, of which some will be dead before others.
+    fn write_several(&mut self, keys: usize) {
+        let named: Vec<String> = (0..5).map(|_| format!("key:{}", self.random.random_range(0..keys))).collect();
+        within(self.shard(), |txn| {
+            for key in &named {
+                txn.put(Db(0), &self.shard().key(key.as_bytes()), key.as_bytes(), None)?;
+            }
+            Ok(())
+        });
+        for key in named {
+            self.keys.insert(key.clone(), key.into_bytes());
+        }
+    }
+
+    /// A delta of a long string.
+    fn patch(&mut self) {
+        let long: Vec<&String> = self.keys.iter().filter(|(_, value)| value.len() > 1100).map(|(key, _)| key).collect();
+        if long.is_empty() {
+            return;
+        }
+        let key = long[self.random.random_range(0..long.len())].clone();
+        let at = self.random.random_range(0..1000);
+        within(self.shard(), |txn| txn.write_range(Db(0), &self.shard().key(key.as_bytes()), at, b"patched"));
+        self.keys.get_mut(&key).unwrap()[at as usize..at as usize + 7].copy_from_slice(b"patched");
+    }
+
+    fn clean(&self) {
+        self.shard().clean(PATIENCE).unwrap();
+    }
+
+    fn reopen(&mut self, clean_stop: bool) {
+        let shard = self.shard.take().unwrap();
+        if clean_stop {
+            shard.close().unwrap();
+            drop(shard);
+        } else {
+            shard.abandon();
+        }
+        self.shard = Some(Shard::open(&self.directory, options()).unwrap());
+    }
+
+    /// The index is gone: it is built from the checkpoint and the log's tail, or from the whole log.
+    fn rebuild(&mut self, with_checkpoint: bool) {
+        self.shard.take().unwrap().abandon();
+        let shard = self.directory.subdirectory("shard-0").unwrap();
+        shard.remove("index").unwrap();
+        if !with_checkpoint {
+            for name in shard.list().unwrap().iter().filter(|name| name.starts_with("checkpoint-")) {
+                shard.remove(name).unwrap();
+            }
+        }
+        self.shard = Some(Shard::open(&self.directory, options()).unwrap());
+    }
+
+    fn verify(&self, keys: usize) {
+        for key in (0..keys).map(|n| format!("key:{n}")) {
+            assert_eq!(get(self.shard(), &key).as_ref(), self.keys.get(&key), "{key}");
+        }
+        let bytes: u64 = self.keys.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+        assert_eq!(self.shard().live_bytes(), bytes);
+        let shard = self.shard();
+        assert_eq!(shard.index().table_keys(shard.index().tables().slot(Db(0))), self.keys.len() as u64);
+    }
+}
+
+#[test]
+fn cleaning_keeps_what_is_live_and_gives_the_rest_back() {
+    let mut model = Model::new(1);
+    model.write(20_000, 500);
+    let before = model.shard().log().figures().bytes;
+    model.clean();
+    model.verify(500);
+    let figures = model.shard().cleaning_figures();
+    let after = model.shard().log().figures().bytes;
+    assert!(figures.jobs > 0 && figures.reclaimed_bytes > 0, "{figures:?}");
+    assert!(after < before / 5, "{before} bytes before, {after} after, {figures:?}");
+}
+
+#[test]
+fn what_was_cleaned_survives_every_kind_of_start() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut model = Model::new(seed);
+    for round in 0..12 {
+        model.write(3000, 300);
+        if round % 2 == 0 {
+            model.clean();
+        }
+        match round % 6 {
+            0 => model.reopen(true),
+            1 | 2 => model.reopen(false),
+            3 => model.rebuild(true),
+            4 => model.rebuild(false),
+            _ => {}
+        }
+        model.verify(300);
+    }
+}
+
+#[test]
+fn deleted_key_stays_deleted_while_an_older_record_of_it_exists() {
+    let mut model = Model::new(3);
+    // A segment that is full of live keys, and one dead record in it: it is not worth cleaning.
+    model.put("key:0".to_owned(), 10);
+    for n in 1..600 {
+        model.put(format!("key:{n}"), 200);
+    }
+    within(model.shard(), |txn| txn.delete(Db(0), &model.shard().key(b"key:0")));
+    model.keys.remove("key:0");
+    // What surrounds the tombstone dies, so its segment is cleaned while the older one stays.
+    for _ in 0..40 {
+        for n in 600..650 {
+            model.put(format!("key:{n}"), 200);
+        }
+    }
+    model.clean();
+    assert!(model.shard().cleaning_figures().jobs > 0);
+    model.rebuild(false);
+    model.verify(650);
+}
+
+#[test]
+fn expired_record_still_hides_an_older_one_after_cleaning() {
+    // Without a tombstone in its place a replay of the whole log brings the older value back.
+    let mut model = Model::new(4);
+    model.put("key:0".to_owned(), 10);
+    for n in 1..600 {
+        model.put(format!("key:{n}"), 200);
+    }
+    let batch = Batch::at(UnixMillis(1000));
+    let mut plan = LockPlan::exclusive();
+    plan.add_all();
+    {
+        let shard = model.shard();
+        let mut txn = shard.begin(&batch, &plan);
+        txn.put(Db(0), &shard.key(b"key:0"), b"short-lived", Some(UnixMillis(2000))).unwrap();
+        txn.commit().unwrap();
+    }
+    model.keys.remove("key:0");
+    for _ in 0..40 {
+        for n in 600..650 {
+            model.put(format!("key:{n}"), 200);
+        }
+    }
+    model.clean();
+    model.rebuild(false);
+    assert_eq!(get(model.shard(), "key:0"), None);
+}
+
+#[test]
+fn what_was_superseded_above_a_pin_stays() {
+    let mut model = Model::new(7);
+    model.write(3000, 50);
+    let pinned = model.shard().written_lsn();
+    model.shard().keep_history_from(pinned);
+    model.write(3000, 50);
+    let before = model.shard().log().figures().bytes;
+    model.clean();
+    let kept = model.shard().log().figures().bytes;
+    // What the first writes superseded among themselves may go, and is about half.
+    assert!(kept > before * 4 / 10, "{kept} of {before} bytes kept");
+    model.shard().keep_history_from(Lsn(u64::MAX));
+    model.reopen(false);
+    model.clean();
+    assert!(model.shard().log().figures().bytes < kept / 4);
+    model.verify(50);
+}
+
+#[test]
+fn flushed_databases_are_given_back_and_stay_empty() {
+    let mut model = Model::new(5);
+    model.write(5000, 300);
+    within(model.shard(), |txn| txn.flush_all());
+    model.keys.clear();
+    model.write(2000, 100);
+    model.clean();
+    model.verify(300);
+    model.rebuild(false);
+    model.verify(300);
+}
+
+#[test]
+fn writes_go_on_while_segments_are_cleaned() {
+    let mut model = Model::new(6);
+    for _ in 0..10 {
+        model.write(2000, 200);
+        model.shard().request_cleaning();
+    }
+    model.verify(200);
+    model.clean();
+    model.reopen(false);
+    model.verify(200);
+}

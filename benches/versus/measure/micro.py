@@ -1,4 +1,4 @@
-"""The criterion benches, and the latency of appends with the syncer beside them. Ends in about two minutes, once all is compiled."""
+"""The criterion benches, and the latency of appends with the syncer beside them. What is not compiled yet is compiled first."""
 
 import glob
 import json

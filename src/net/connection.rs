@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::turn::{TurnEnd, Wait};
 use super::upload::Upload;
-use super::{arrivals, buffers, yield_once};
+use super::{arrivals, buffers, lookout, yield_once};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::server::Server;
@@ -85,6 +85,7 @@ impl Connection {
         })
         .await;
         while let Ok(Some(mut end)) = poll_fn(|cx| self.poll_turn(cx)).await {
+            lookout::note_turn();
             yield_once().await;
             if end.put_aside {
                 arrivals::look_ahead(&self.server.shard);

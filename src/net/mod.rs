@@ -9,6 +9,7 @@ mod connection;
 mod durability;
 mod limits;
 mod listener;
+mod lookout;
 mod turn;
 mod upload;
 mod worker;

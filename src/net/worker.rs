@@ -43,7 +43,7 @@ impl Workers {
     /// No thread or no event queue could be made.
     pub fn start(server: &Arc<Server>, count: usize) -> std::io::Result<Self> {
         let stop = Arc::new(Notify::new());
-        let workers = (0..count).map(|number| start_worker(server, number, Arc::clone(&stop))).collect::<Result<_, _>>()?;
+        let workers = (0..count).map(|number| start_worker(server, number, count, Arc::clone(&stop))).collect::<Result<_, _>>()?;
         Ok(Self { workers, stop })
     }
 
@@ -80,7 +80,7 @@ impl Workers {
     }
 }
 
-fn start_worker(server: &Arc<Server>, number: usize, stop: Arc<Notify>) -> std::io::Result<Worker> {
+fn start_worker(server: &Arc<Server>, number: usize, count: usize, stop: Arc<Notify>) -> std::io::Result<Worker> {
     let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_BETWEEN_LOOKS).build()?;
     let handle = runtime.handle().clone();
     let porter = {
@@ -88,6 +88,7 @@ fn start_worker(server: &Arc<Server>, number: usize, stop: Arc<Notify>) -> std::
         durability.run_porter(number, move |lsn| server.have_flushed(lsn))
     };
     handle.spawn(porter);
+    handle.spawn(super::lookout::run(count == 1));
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(&runtime, &stop))?;
     Ok(Worker { runtime: handle, connections: Arc::default(), thread: Some(thread) })
 }

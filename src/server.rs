@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ pub struct Server {
     /// What was executed, counted a worker.
     pub counters: Counters,
     /// Channels, patterns and their subscribers; keyspace events.
-    pub hub: Hub,
+    pub hub: Arc<Hub>,
     /// Who is connected.
     pub clients: Clients,
     /// Who waits for a flush.
@@ -47,8 +47,6 @@ pub struct Server {
     pub run_id: String,
     /// What the node remembers of itself; known soon after the start.
     pub node: OnceLock<Summary>,
-    /// Whether expired keys are removed before someone asks for them (DEBUG SET-ACTIVE-EXPIRE).
-    pub active_expire: AtomicBool,
 }
 
 impl Server {
@@ -66,7 +64,7 @@ impl Server {
             config,
             gates: Gates::default(),
             counters: Counters::new(workers),
-            hub: Hub::default(),
+            hub: Arc::default(),
             clients: Clients::default(),
             durability: Arc::new(Durability::new(workers)),
             shutdown: Shutdown::default(),
@@ -77,10 +75,10 @@ impl Server {
             monitors: Monitors::default(),
             run_id: random_id(),
             node: OnceLock::new(),
-            active_expire: AtomicBool::new(true),
         };
         server.config_changed();
         server.watch_flushes();
+        server.watch_expiry();
         server
     }
 

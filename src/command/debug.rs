@@ -1,6 +1,5 @@
 //! DEBUG: the subset that does no harm and that clients' tests use.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_storage::glob;
@@ -117,7 +116,7 @@ fn log(call: &mut Call<'_, '_>) {
 }
 
 fn set_active_expire(call: &mut Call<'_, '_>) {
-    call.server.active_expire.store(call.arg(2) != b"0", Ordering::Relaxed);
+    call.server.shard.set_active_expiry(call.arg(2) != b"0");
     call.reply.ok();
 }
 

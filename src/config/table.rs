@@ -90,6 +90,12 @@ pub const USED: &[Directive] = &[
     )
     .fixed(),
     used(
+        "expiry-sweep-time",
+        Kind::Integer { min: 1, max: 86_400 },
+        "300",
+        "Seconds in which the sweep for expired keys visits every key with an expiry at least once.",
+    ),
+    used(
         "maxdisk",
         Kind::BYTES,
         "0",

@@ -1,6 +1,7 @@
 //! What the storage tells INFO: plain numbers, copied out when asked.
 
 use esker_storage::clean::CleaningFigures;
+use esker_storage::shard::ExpiryFigures;
 use esker_storage::types::NodeId;
 
 /// How the data came back at the start.
@@ -77,7 +78,7 @@ pub struct CheckpointFigures {
 }
 
 /// Everything that the storage tells INFO.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StorageFigures {
     /// The node that the data belongs to.
     pub node: NodeId,
@@ -93,8 +94,8 @@ pub struct StorageFigures {
     pub cleaning_pass: (bool, u64),
     /// Bytes of the memory-mapped index.
     pub index_bytes: u64,
-    /// Keys removed because their time had come.
-    pub expired_keys: u64,
+    /// Keys removed because their time had come, and the sweep for them.
+    pub expiry: ExpiryFigures,
     /// Records read from disk because memory did not hold them.
     pub cold_reads: u64,
 }

@@ -26,8 +26,8 @@ impl Server {
             cleaning: self.shard.cleaning_figures(),
             cleaning_pass: self.shard.cleaning_passes(),
             index_bytes: self.shard.index().bytes_used(),
+            expiry: self.shard.expiry_figures(),
             cold_reads: self.shard.cold_reads(),
-            ..StorageFigures::default()
         }
     }
 

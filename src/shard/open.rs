@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use esker_storage::error::{Result, StorageError};
 use esker_storage::fs::{Directory, RealDirectory};
@@ -23,6 +24,7 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
         segment_size: config.segment_size() as u32,
         disk_limit: config.bytes("maxdisk"),
         memory_limit: memory_limit(&config.text("memory-limit")),
+        expiry_sweep_time: Duration::from_secs(config.integer("expiry-sweep-time") as u64),
         ..Options::default()
     };
     Shard::open(&root, options)

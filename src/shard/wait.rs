@@ -1,4 +1,4 @@
-//! What connections wait for: flushes, records from disk, checkpoints.
+//! What connections wait for: flushes, records from disk, checkpoints; and what the storage tells unasked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::open::sync_mode;
 use crate::config::FsyncMode;
+use crate::pubsub::class::EXPIRED;
 use crate::server::Server;
 
 /// A worker waits for the medium itself while that takes no longer than waking another thread and being woken by it is worth: all its
@@ -23,6 +24,12 @@ impl Server {
         self.shard.on_flush(Box::new(move |flushed| durability.advance(flushed)));
     }
 
+    /// Publishes an event for each key that expires.
+    pub(crate) fn watch_expiry(&self) {
+        let hub = Arc::clone(&self.hub);
+        self.shard.on_expired(Box::new(move |db, key| hub.notify(EXPIRED, "expired", key, db.0)));
+    }
+
     /// Whether replies wait until their writes are flushed.
     #[inline]
     pub(crate) fn waits_for_flush(&self) -> bool {
@@ -33,6 +40,7 @@ impl Server {
     pub(crate) fn apply_storage_options(&self) {
         self.shard.log().space().set_limit(self.config.bytes("maxdisk"));
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
+        self.shard.set_expiry_sweep_time(Duration::from_secs(self.config.integer("expiry-sweep-time") as u64));
     }
 
     /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`. Under

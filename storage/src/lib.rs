@@ -42,7 +42,7 @@
 //!
 //! # Where what is
 //!
-//! - [`shard`]: the shard and its transactions; [`options`]: how it is opened; [`error`]: what can go wrong.
+//! - [`shard`]: the shard and its transactions, expiry; [`options`]: how it is opened; [`error`]: what can go wrong.
 //! - [`log`]: segments, appends, the syncer; [`segment`], [`codec`] and [`manifest`]: the bytes on disk, as `docs/on-disk-format.md` has them.
 //! - [`index`]: the memory-mapped hash index; [`checkpoint`] and [`recovery`]: how it comes back after a stop, a kill or a power loss.
 //! - [`fs`]: files and directories, real ones, in memory, and faulty ones for tests; [`mapping`]: the only `unsafe` code.
@@ -50,6 +50,7 @@
 
 pub mod checkpoint;
 pub mod clean;
+pub mod clock;
 pub mod codec;
 pub mod error;
 pub mod fs;

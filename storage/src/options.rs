@@ -1,5 +1,8 @@
 //! How a shard is opened.
 
+use std::time::Duration;
+
+use crate::clock::Clock;
 use crate::types::ShardId;
 
 /// When the log is put on the medium.
@@ -38,6 +41,10 @@ pub struct Options {
     pub index_reserve: usize,
     /// Threads that fetch records from disk.
     pub reader_threads: usize,
+    /// In what time the sweep for expired keys visits every key with an expiry at least once; zero: it does not run by itself.
+    pub expiry_sweep_time: Duration,
+    /// By which expiry is judged.
+    pub clock: Clock,
 }
 
 impl Default for Options {
@@ -51,6 +58,8 @@ impl Default for Options {
             checkpoint_bytes: 256 << 20,
             index_reserve: 64 << 30,
             reader_threads: 2,
+            expiry_sweep_time: Duration::from_secs(300),
+            clock: Clock::Wall,
         }
     }
 }

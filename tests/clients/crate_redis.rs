@@ -124,6 +124,23 @@ fn publish_and_subscribe_over_resp2() {
 }
 
 #[test]
+fn keys_that_expire_are_told_to_subscribers() {
+    let server = Server::start();
+    let (mut subscriber, mut con) = (connect(server.port(), false), connect(server.port(), true));
+    cmd("CONFIG").arg("SET").arg("notify-keyspace-events").arg("KEx").exec(&mut con).unwrap();
+    let mut pubsub = subscriber.as_pubsub();
+    pubsub.set_read_timeout(Some(PATIENCE)).unwrap();
+    pubsub.psubscribe("__key*@0__:*").unwrap();
+    con.pset_ex::<_, _, ()>("session:1", "v", 30).unwrap();
+    for (channel, payload) in [("__keyspace@0__:session:1", "expired"), ("__keyevent@0__:expired", "session:1")] {
+        let message = pubsub.get_message().unwrap();
+        assert_eq!((message.get_channel_name(), message.get_payload::<String>().unwrap().as_str()), (channel, payload));
+    }
+    assert!(!con.exists::<_, bool>("session:1").unwrap());
+    assert_eq!(cmd("DBSIZE").query::<u64>(&mut con).unwrap(), 0);
+}
+
+#[test]
 fn publish_and_subscribe_over_resp3() {
     let server = Server::start();
     let (mut subscriber, mut publisher) = (connect(server.port(), true), connect(server.port(), true));

@@ -20,9 +20,12 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     out.put("instantaneous_output_repl_kbps", "0.00");
     out.put("rejected_connections", stats.rejected());
     out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
-    out.put("expired_keys", storage.expired_keys);
-    out.put("expired_stale_perc", "0.00");
-    out.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys", "evicted_clients"]);
+    out.put("expired_keys", storage.expiry.removed);
+    out.put("expired_stale_perc", format_args!("{:.2}", storage.expiry.stale_percent));
+    out.put("expired_time_cap_reached_count", storage.expiry.time_cap_reached);
+    out.put("expire_cycle_cpu_milliseconds", storage.expiry.micros / 1000);
+    out.put("expiry_sweeps", storage.expiry.rounds);
+    out.zeros(&["evicted_keys", "evicted_clients"]);
     out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     out.put("keyspace_hits", server.counters.hits());
     out.put("keyspace_misses", server.counters.misses());
@@ -50,7 +53,9 @@ fn pubsub(source: &Source<'_>, out: &mut Lines) {
 }
 
 pub(super) fn keyspace(source: &Source<'_>, out: &mut Lines) {
+    let average_ttl = source.server.shard.expiry_figures().average_ttl;
     for (db, keys) in source.databases.iter().enumerate().filter(|(_, keys)| keys.keys > 0) {
-        out.put(format_args!("db{db}"), format_args!("keys={},expires={},avg_ttl=0", keys.keys, keys.expires));
+        let ttl = if keys.expires > 0 { average_ttl.get(db).copied().unwrap_or(0) } else { 0 };
+        out.put(format_args!("db{db}"), format_args!("keys={},expires={},avg_ttl={ttl}", keys.keys, keys.expires));
     }
 }

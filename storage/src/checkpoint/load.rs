@@ -4,10 +4,10 @@ use super::format::{self, HEAD, Head, SECTION_HEAD, Section};
 use crate::codec::checksum::crc;
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
-use crate::index::{Index, StoredCell, TABLE_SLOTS, TableSlot};
+use crate::index::{ExpiredMark, Index, StoredCell, TABLE_SLOTS, TableSlot};
 use crate::manifest::Checkpoint;
 use crate::segment::names::FileName;
-use crate::types::{Lsn, STRIPES, Slot};
+use crate::types::{Lsn, STRIPES, Slot, UnixMillis};
 
 /// Bytes read at a time; every section fits. Little, as the allocator keeps it.
 const READ: usize = 256 << 10;
@@ -126,6 +126,11 @@ impl<'f> Reader<'f> {
 
 fn apply(section: &Section, payload: &[u8], index: &Index, loaded: &mut Loaded) -> Result<bool> {
     if section.kind == format::END {
+        return Ok(true);
+    }
+    if section.kind == format::EXPIRED {
+        let Some(at) = payload.first_chunk() else { return Ok(false) };
+        index.set_expired(ExpiredMark { at: UnixMillis(i64::from_le_bytes(*at)), lsn: section.lsn });
         return Ok(true);
     }
     let number = usize::from(section.stripe);

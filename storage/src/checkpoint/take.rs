@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::format::{self, Head, Section};
+use crate::clock::wall_clock;
 use crate::error::{Result, StorageError};
 use crate::fs::File;
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::Log;
 use crate::manifest::Checkpoint;
 use crate::segment::names::FileName;
-use crate::shard::wall_clock;
 use crate::types::{DATABASES, Db, Lsn, STRIPES, Slot, UnixMillis};
 
 /// Bytes of cells copied under one lock: some 10 µs of a writer's time.
@@ -152,6 +152,9 @@ impl Checkpointer {
     }
 
     fn write(&self) -> Result<Lsn> {
+        // Expired keys stay until the image is there. Otherwise its counters might lack one that is in its cells, or that a replayed entry
+        // from between the image's start and its counters brings back.
+        let no_removals = self.index.unlogged();
         let start = self.log.durability().written();
         let tables = {
             // Whoever changes the tables holds all stripes from before the append until that is done: what was written up to `start`
@@ -161,6 +164,7 @@ impl Checkpointer {
         };
         let name = FileName::Checkpoint(start).to_string();
         let written = self.write_file(&name, start, &tables);
+        drop(no_removals);
         let pointed_to = written.inspect_err(|_| drop(self.log.directory.remove(&name)))?;
         while self.log.durability().flushed() < pointed_to {
             self.log.flush()?;
@@ -177,6 +181,11 @@ impl Checkpointer {
             Writer { file: file.as_ref(), buffer: Vec::with_capacity(WRITE + PIECE), at: 0, sections: 0, rested: Instant::now() };
         let head = Head { replay_from: start.next(), key_hash_seed: self.log.key_hash_seed, tables: tables.clone() };
         writer.buffer.extend(head.encode());
+        let expired = self.index.expired();
+        if expired.lsn > Lsn(0) {
+            let section = Section { kind: format::EXPIRED, table: 0, stripe: 0, count: 0, lsn: expired.lsn };
+            writer.section(&section, |out| out.extend(expired.at.0.to_le_bytes()))?;
+        }
         for stripe in 0..STRIPES {
             for db in (0..DATABASES).map(Db) {
                 self.write_table(&mut writer, stripe, tables.slot(db))?;

@@ -62,8 +62,13 @@ impl Judge<'_> {
     pub(super) fn fate(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<Fate> {
         let code = op.header.code;
         if !code.has_key() {
-            // Which epochs there were is in the manifest.
-            return Ok(if code == OpCode::EpochStart { self.drop(lsn) } else { Fate::Keep });
+            return Ok(match code {
+                // Which epochs there were is in the manifest.
+                OpCode::EpochStart => self.drop(lsn),
+                // Only the last one counts.
+                OpCode::ExpiredUpTo if lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
+                _ => Fate::Keep,
+            });
         }
         let Some(place) = Place::of(op, &self.tables, self.log.key_hash_seed) else {
             return Ok(self.drop_for(self.tables.lsn));
@@ -116,7 +121,9 @@ impl Judge<'_> {
 
     /// The op's key has no cell: the op is a tombstone, or one was written later, or the key left the index without one.
     fn fate_of_absent(&mut self, lsn: Lsn, op: &OpView<'_>) -> Fate {
-        let left_without = self.evicts || op.header.expire_at.is_some_and(|at| at <= self.now);
+        // T of the last sweep, which may have been while this goes on: it was noted before the key left the index.
+        let expired = |at: UnixMillis| at <= self.now || at <= self.index.expired().at;
+        let left_without = self.evicts || op.header.expire_at.is_some_and(expired);
         if op.header.code == OpCode::Tombstone {
             if self.oldest { self.drop(lsn) } else { Fate::Keep }
         } else if self.oldest || !left_without {

@@ -50,7 +50,7 @@ impl Output {
                 segment_id: id,
                 epoch: epoch.map(|epoch| epoch.number).unwrap_or_default(),
                 writer: epoch.map(|epoch| epoch.writer).unwrap_or_default(),
-                created: crate::shard::wall_clock(),
+                created: crate::clock::wall_clock(),
                 stamp: like.stamp(),
                 size,
                 value_id: 0,

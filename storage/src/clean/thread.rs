@@ -15,11 +15,11 @@ use super::pick::{Candidate, pick};
 use super::retired::Retired;
 use super::{CleaningFigures, Counts};
 use crate::checkpoint::Checkpointer;
+use crate::clock::wall_clock;
 use crate::error::{Result, StorageError};
 use crate::index::{Index, STORED_CELL_BYTES};
 use crate::log::{Log, SealedCounts, Segment};
 use crate::segment::footer::Footer;
-use crate::shard::wall_clock;
 use crate::types::{Lsn, SegmentId};
 
 /// How often the thread looks whether there is something to do.

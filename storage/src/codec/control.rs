@@ -1,7 +1,7 @@
 //! Bodies of control ops: those that belong to no key.
 
 use super::{DecodeError, Input, Output};
-use crate::types::{DATABASES, Db, Incarnation, NodeId, TableId, WriterId};
+use crate::types::{DATABASES, Db, Incarnation, NodeId, TableId, UnixMillis, WriterId};
 
 /// One database of a flush: its table is replaced by a new, empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,29 @@ impl EpochStart {
     }
 }
 
+/// From here on, records that expire at this time or before count as removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiredUpTo {
+    /// T.
+    pub at: UnixMillis,
+}
+
+impl ExpiredUpTo {
+    const LEN: usize = 8;
+
+    /// The body of an `expired up to` op.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        self.at.0.to_le_bytes()
+    }
+
+    /// Decodes the body of an `expired up to` op.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let bytes = body.try_into().map_err(|_| DecodeError::Length)?;
+        Ok(Self { at: UnixMillis(i64::from_le_bytes(bytes)) })
+    }
+}
+
 fn database(number: u8) -> Result<Db, DecodeError> {
     if number < DATABASES { Ok(Db(number)) } else { Err(DecodeError::Field("database")) }
 }
@@ -122,6 +145,10 @@ mod tests {
         assert_eq!(SwappedDatabases::decode(&swapped.encode()), Ok(swapped));
         let start = EpochStart { writer: WriterId(u64::MAX), node: NodeId(2), incarnation: Incarnation(3) };
         assert_eq!(EpochStart::decode(&start.encode()), Ok(start));
+        for at in [i64::MIN, -1, 0, 1_700_000_000_000, i64::MAX] {
+            let expired = ExpiredUpTo { at: UnixMillis(at) };
+            assert_eq!(ExpiredUpTo::decode(&expired.encode()), Ok(expired));
+        }
     }
 
     #[test]
@@ -132,5 +159,8 @@ mod tests {
         assert_eq!(SwappedDatabases::decode(&[1]), Err(DecodeError::Length));
         assert_eq!(SwappedDatabases::decode(&[1, 200]), Err(DecodeError::Field("database")));
         assert_eq!(EpochStart::decode(&[0; 25]), Err(DecodeError::Length));
+        for len in [0, 7, 9] {
+            assert_eq!(ExpiredUpTo::decode(&vec![0; len]), Err(DecodeError::Length));
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The file header: whether the index may be trusted, which tables exist, and from where the log is replayed.
+//! The file header: whether the index may be trusted, which tables exist, from where the log is replayed, and what counts as expired.
 //!
 //! ```text
 //! 0 magic `ESKERIDX` | 8 version 4 | 12 state 4: 0 being built, 1 complete | 16 clean 8 | 64 tables, 2 x 192
-//! 512 trust, 2 x 128 | 768 replay position, 2 x 64
+//! 512 trust, 2 x 128 | 768 replay position, 2 x 64 | 896 expired up to, 2 x 64
 //! record copy: 0 sequence 8 | 8 words | CRC-32 of both, bit 63 set
 //! ```
 //!
@@ -12,7 +12,7 @@
 
 use super::pages::{Pages, order_point};
 use crate::fs::FileIdentity;
-use crate::types::{Lsn, SegmentId};
+use crate::types::{Lsn, SegmentId, UnixMillis};
 
 use super::tables::TableMap;
 
@@ -27,13 +27,15 @@ const CLEAN_AT: usize = 16;
 const TABLES: Record<{ TableMap::WORDS }> = Record { at: 64, stride: 192 };
 const TRUST: Record<{ Trust::WORDS }> = Record { at: 512, stride: 128 };
 const REPLAY: Record<3> = Record { at: 768, stride: 64 };
+const EXPIRED: Record<2> = Record { at: 896, stride: 64 };
 
 const COMPLETE: u32 = 1;
 const CHECKED: u64 = 1 << 63;
 
 const _: () = assert!(8 * (TableMap::WORDS + 2) <= TABLES.stride && TABLES.at + 2 * TABLES.stride <= TRUST.at);
 const _: () = assert!(8 * (Trust::WORDS + 2) <= TRUST.stride && TRUST.at + 2 * TRUST.stride <= REPLAY.at);
-const _: () = assert!(8 * (3 + 2) <= REPLAY.stride && REPLAY.at + 2 * REPLAY.stride <= super::layout::HEADER);
+const _: () = assert!(8 * (3 + 2) <= REPLAY.stride && REPLAY.at + 2 * REPLAY.stride <= EXPIRED.at);
+const _: () = assert!(8 * (2 + 2) <= EXPIRED.stride && EXPIRED.at + 2 * EXPIRED.stride <= super::layout::HEADER);
 
 /// What an index must agree with to be used as it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,16 @@ pub struct ReplayPosition {
     pub segment: SegmentId,
     /// Its offset there.
     pub offset: u32,
+}
+
+/// What the last `expired up to` entry says: records that expire at `at` or before may leave the index. An index of before there were such
+/// entries holds none, which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExpiredMark {
+    /// T of that entry.
+    pub at: UnixMillis,
+    /// Its LSN; 0: there was none.
+    pub lsn: Lsn,
 }
 
 impl Trust {
@@ -144,6 +156,17 @@ impl Header<'_> {
 
     pub fn set_replay(&self, position: ReplayPosition) {
         REPLAY.store(self.0, [position.lsn.0, position.segment.0.into(), position.offset.into()]);
+    }
+}
+
+impl Header<'_> {
+    pub fn expired(&self) -> Option<ExpiredMark> {
+        let [at, lsn] = EXPIRED.load(self.0)?;
+        Some(ExpiredMark { at: UnixMillis(at as i64), lsn: Lsn(lsn) })
+    }
+
+    pub fn set_expired(&self, mark: ExpiredMark) {
+        EXPIRED.store(self.0, [mark.at.0 as u64, mark.lsn.0]);
     }
 }
 

@@ -19,7 +19,7 @@
 //! Invariants:
 //! - Pages are reachable from exactly one root entry, or free, or on the list of dropped tables.
 //! - Cells never move in place: growth builds fresh leaves and then switches directory entries.
-//! - Lock order: stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
+//! - Lock order: unlogged changes, stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
 
 mod bitmap;
 mod cell;
@@ -44,12 +44,12 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use cell::{StoredCell, order};
 pub use counters::{CounterChange, SlotCounters};
 pub use error::{Distrust, IndexError};
-pub use header::{ReplayPosition, Trust};
+pub use header::{ExpiredMark, ReplayPosition, Trust};
 pub use iterate::{Cell, STORED_CELL_BYTES};
 pub use layout::{ORDER_BITS, TABLE_SLOTS};
 pub use open::{Opened, Surroundings};
@@ -70,6 +70,15 @@ use reclaim::Dropped;
 #[repr(align(64))]
 struct PaddedStripe(RwLock<Stripe>);
 
+/// What a table with keys that expire has in a stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolatilePart {
+    /// All its keys there.
+    pub keys: u64,
+    /// Those that expire.
+    pub expires: u64,
+}
+
 /// The memory-mapped index of a shard.
 #[derive(Debug)]
 pub struct Index {
@@ -78,6 +87,8 @@ pub struct Index {
     dropped: Mutex<Vec<Dropped>>,
     /// Held while a record of the header is replaced.
     header: Mutex<()>,
+    /// See [`Index::unlogged`].
+    unlogged: Mutex<()>,
     identity: Option<FileIdentity>,
     repairs: Repairs,
     live: live::LiveCells,
@@ -129,6 +140,13 @@ impl Index {
     #[must_use]
     pub fn table_expires(&self, table: TableSlot) -> u64 {
         (0..STRIPES).map(|stripe| self.total(stripe, table, ROOT_EXPIRES_AT)).sum()
+    }
+
+    /// What a table has in a stripe, if a key with an expiry is there. Takes no lock.
+    #[must_use]
+    pub fn volatile_part(&self, stripe: usize, table: TableSlot) -> Option<VolatilePart> {
+        let expires = self.total(stripe, table, ROOT_EXPIRES_AT);
+        (expires > 0).then(|| VolatilePart { keys: self.total(stripe, table, ROOT_KEYS_AT), expires })
     }
 
     #[inline]
@@ -254,6 +272,32 @@ impl Index {
     pub fn set_replay_position(&self, position: ReplayPosition) {
         let _guard = self.header.lock();
         Header(&self.pages).set_replay(position);
+    }
+
+    /// What the last `expired up to` entry says.
+    #[must_use]
+    pub fn expired(&self) -> ExpiredMark {
+        let _guard = self.header.lock();
+        Header(&self.pages).expired().unwrap_or_default()
+    }
+
+    /// Notes what an `expired up to` entry says, before a replay position beyond it is noted; a kill leaves the old mark or the new.
+    pub fn set_expired(&self, mark: ExpiredMark) {
+        let _guard = self.header.lock();
+        Header(&self.pages).set_expired(mark);
+    }
+
+    /// The right to take keys out although no entry of the log names them: expired ones. Whoever takes an image holds it from before the
+    /// image's LSN to its end, as replay could not bring the cells of an image in line with counters that know of such a removal and they
+    /// do not.
+    pub fn unlogged(&self) -> MutexGuard<'_, ()> {
+        self.unlogged.lock()
+    }
+
+    /// The same, unless an image is being taken.
+    #[must_use]
+    pub fn try_unlogged(&self) -> Option<MutexGuard<'_, ()>> {
+        self.unlogged.try_lock()
     }
 
     /// What the index is bound to, once it is trusted.

@@ -86,6 +86,7 @@ impl Index {
             stripes,
             dropped: Mutex::default(),
             header: Mutex::default(),
+            unlogged: Mutex::default(),
             identity,
             repairs: Repairs::default(),
             live: LiveCells::new(),

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::LogEnd;
 use super::chain::{Chain, Link};
 use super::report::RecoveryReport;
+use crate::clock::wall_clock;
 use crate::codec::checksum::ShardSeed;
 use crate::codec::control::EpochStart;
 use crate::codec::entry::{encode_single, single_len};
@@ -21,7 +22,7 @@ use crate::mapping::{AppendMap, Appender};
 use crate::options::Options;
 use crate::segment::names::FileName;
 use crate::segment::{Continuity, Frame, SEGMENT_HEADER, SegmentHeader, SegmentKind, SegmentReader};
-use crate::shard::{Values, wall_clock};
+use crate::shard::Values;
 use crate::types::{EpochNumber, Generation, Incarnation, Lsn, STRIPES, WriterId};
 
 /// Cuts what is torn and makes the log of what is left.
@@ -45,7 +46,7 @@ pub(super) fn start(
         cut.finish(&chain)?;
     }
     report.values_removed = remove_unnamed_values(directory.as_ref(), &mut manifest, &chain, end)?;
-    list_adopted(&mut manifest, &chain);
+    list_adopted(&mut manifest, &chain)?;
     remove_leftovers(directory.as_ref(), &mut manifest)?;
     let writer = WriterId(rand::random());
     let epoch = EpochNumber(end.epoch.0 + 1);
@@ -237,9 +238,12 @@ pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Resul
 }
 
 /// Lists a spare that had become active when the last run ended.
-fn list_adopted(manifest: &mut Manifest, chain: &Chain) {
+fn list_adopted(manifest: &mut Manifest, chain: &Chain) -> Result<()> {
     for link in &chain.links {
         if !manifest.segments.iter().any(|entry| entry.generation == link.header.generation) {
+            // After a kill its header may be in the page cache only, and what the manifest lists is there after power loss.
+            let file = link.segment.file();
+            file.sync_data().map_err(StorageError::io("sync", file.path()))?;
             manifest.segments.push(SegmentEntry {
                 id: link.header.segment_id,
                 generation: link.header.generation,
@@ -250,6 +254,7 @@ fn list_adopted(manifest: &mut Manifest, chain: &Chain) {
             });
         }
     }
+    Ok(())
 }
 
 /// Removes files that nothing refers to any more: spares that never became active, checkpoints that were replaced or never finished.

@@ -3,18 +3,19 @@
 //! Invariants:
 //! - An entry is applied to a stripe only if its LSN is above the stripe's applied LSN; applying one again changes nothing.
 //! - Ops on tables that no longer exist are skipped.
+//! - Keys that had been removed because they had expired may come back, with their counts, and are removed again when they are found.
 //! - Ops on keys wait until there are enough of them to look ahead for, and are applied in the order of the log, before any change of whole
 //!   databases that comes after them.
 
 use parking_lot::RwLockWriteGuard;
 
 use crate::checkpoint::Loaded;
-use crate::codec::control::{FlushedTable, SwappedDatabases};
+use crate::codec::control::{ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::entry::EntryView;
 use crate::codec::op::{OpCode, OpView};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
-use crate::index::{CounterChange, Index, Stripe, TableMap, TableSlot};
+use crate::index::{CounterChange, ExpiredMark, Index, Stripe, TableMap, TableSlot};
 use crate::log::Segment;
 use crate::segment::footer::key_hash;
 use crate::shard::counted_parts;
@@ -33,6 +34,7 @@ pub(super) struct Replay<'a> {
     stripes: Vec<RwLockWriteGuard<'a, Stripe>>,
     seed: u64,
     tables: TableMap,
+    expired: ExpiredMark,
     /// Applied LSN of each stripe, kept here while replaying.
     applied: Vec<Lsn>,
     loaded: Option<Loaded>,
@@ -54,6 +56,7 @@ impl<'a> Replay<'a> {
             stripes,
             seed,
             tables: index.tables(),
+            expired: index.expired(),
             applied,
             loaded,
             entries: 0,
@@ -78,7 +81,7 @@ impl<'a> Replay<'a> {
 
     /// The highest LSN that any stripe has applied.
     pub(super) fn highest_applied(&self) -> Lsn {
-        self.applied.iter().copied().max().unwrap_or_default().max(self.tables.lsn)
+        self.applied.iter().copied().max().unwrap_or_default().max(self.tables.lsn).max(self.expired.lsn)
     }
 
     /// Takes an entry; value segments that it names are added to `values`. It is applied by the next [`settle`](Self::settle) at the latest.
@@ -92,9 +95,17 @@ impl<'a> Replay<'a> {
         let alone = entry.header().ops == 1;
         let mut controls = false;
         for (distance, op) in entry.ops() {
-            if !op.header.code.has_key() {
-                controls |= matches!(op.header.code, OpCode::FlushTables | OpCode::SwapDatabases);
-                continue;
+            match op.header.code {
+                OpCode::Put | OpCode::Tombstone | OpCode::Delta => {}
+                OpCode::FlushTables | OpCode::SwapDatabases => {
+                    controls = true;
+                    continue;
+                }
+                OpCode::ExpiredUpTo => {
+                    self.apply_expired(lsn, &op)?;
+                    continue;
+                }
+                OpCode::EpochStart => continue,
             }
             if op.header.value_segment
                 && let Ok(reference) = ValueRef::decode(op.body)
@@ -224,6 +235,15 @@ impl<'a> Replay<'a> {
                 self.touched.push(stripe);
                 self.stripes[stripe].set_last_delete(self.index, lsn);
             }
+        }
+        Ok(())
+    }
+
+    fn apply_expired(&mut self, lsn: Lsn, op: &OpView<'_>) -> Result<()> {
+        let expired = ExpiredUpTo::decode(op.body).map_err(|error| undecodable(lsn, &error))?;
+        if lsn > self.expired.lsn {
+            self.expired = ExpiredMark { at: expired.at.max(self.expired.at), lsn };
+            self.index.set_expired(self.expired);
         }
         Ok(())
     }

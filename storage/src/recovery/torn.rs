@@ -5,11 +5,11 @@
 //! - A segment is removed only after the manifest has ceased to list it, durably.
 
 use super::chain::{Chain, Link};
+use crate::clock::wall_clock;
 use crate::error::{Result, StorageError};
 use crate::segment::names::FileName;
 use crate::segment::reader::last_nonzero;
 use crate::segment::torn::TornTail;
-use crate::shard::wall_clock;
 use crate::types::Lsn;
 
 /// What is to be cut.

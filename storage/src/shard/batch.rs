@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::fetch::FetchedRecord;
 use super::record::Fetched;
@@ -16,10 +15,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
-        Self::at(wall_clock())
-    }
-
     /// A batch at a time of the caller's choosing: for tests and replays.
     #[must_use]
     pub fn at(now: UnixMillis) -> Self {
@@ -45,10 +40,4 @@ impl Batch {
     pub(super) fn fetched_value(&self, location: Location) -> Option<Arc<[u8]>> {
         self.fetched.borrow().iter().find(|f| f.record.location == location).and_then(|f| f.value.clone())
     }
-}
-
-/// The wall clock.
-pub(crate) fn wall_clock() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

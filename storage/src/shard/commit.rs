@@ -14,7 +14,7 @@ use crate::codec::op::{Op, OpCode};
 use crate::error::{Result, StorageError};
 use crate::index::{CounterChange, IndexError};
 use crate::log::Appended;
-use crate::types::{Location, Lsn, STRIPES};
+use crate::types::{DATABASES, Db, Location, Lsn, STRIPES};
 
 impl Transaction<'_> {
     /// Writes the entry and applies it; none if nothing was written. After an error nothing has changed.
@@ -108,8 +108,18 @@ impl Transaction<'_> {
             // Also of a key that this very transaction made: for WATCH it has changed.
             stripe.set_last_delete(index, lsn);
         }
+        if op.old.is_some_and(|old| old.expired) {
+            self.superseded_expired(op);
+        }
         if let Some(base) = op.base {
             self.carry_materialised(base, op, location);
+        }
+    }
+
+    #[cold]
+    fn superseded_expired(&self, op: &PendingOp) {
+        if let Some(db) = (0..DATABASES).map(Db).find(|db| self.shard.table(*db) == op.table) {
+            self.shard.expiry.superseded(db, self.pending.key(op));
         }
     }
 

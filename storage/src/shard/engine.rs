@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::background::Background;
+use super::expiry::Expiry;
 use super::fetch::{FetchDone, Readers};
 use super::materialised::Materialised;
 use super::transaction::{Table, Transaction};
@@ -31,6 +32,7 @@ pub struct Shard {
     pub(super) values: Arc<Values>,
     pub(super) materialised: Materialised,
     pub(super) background: Background,
+    pub(super) expiry: Expiry,
     tables: [AtomicU64; DATABASES as usize],
     readers: Readers,
     threads: Mutex<Threads>,
@@ -53,6 +55,7 @@ impl Shard {
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
         let background = Background::start(&log, &index, &checkpointer, &options)?;
         let cleaning = Cleaning::start(&log, &index, &checkpointer, background.checkpoint_request())?;
+        let expiry = Expiry::start(&log, &index, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
             options,
@@ -60,6 +63,7 @@ impl Shard {
             index,
             values,
             background,
+            expiry,
             tables: [const { AtomicU64::new(0) }; DATABASES as usize],
             readers,
             threads: Mutex::new(threads),
@@ -80,7 +84,9 @@ impl Shard {
     #[must_use]
     pub fn temporary() -> Self {
         let directory: Arc<dyn crate::fs::Directory> = Arc::new(crate::fs::MemoryDirectory::new());
-        let options = Options { segment_size: 16 << 20, index_reserve: 1 << 30, ..Options::default() };
+        let small = Options { segment_size: 16 << 20, index_reserve: 1 << 30, ..Options::default() };
+        // What uses it goes through time as it likes.
+        let options = Options { expiry_sweep_time: Duration::ZERO, ..small };
         Self::open(&directory, options).expect("memory has no faults")
     }
 
@@ -91,10 +97,10 @@ impl Shard {
         Key::new(bytes, key_hash(bytes, self.log.key_hash_seed), slot_of(bytes))
     }
 
-    /// Starts a batch of commands: reads the clock once.
+    /// Starts a batch of commands: reads the clock once. What has been declared expired stays so, whatever the clock says.
     #[must_use]
     pub fn batch(&self) -> Batch {
-        Batch::new()
+        Batch::at(self.options.clock.now().max(self.expiry.at()))
     }
 
     /// Locks the stripes of `plan` and begins.
@@ -360,6 +366,7 @@ impl Shard {
     }
 
     fn stop_threads(&self) {
+        self.expiry.stop();
         self.cleaning.stop();
         self.background.stop();
         self.readers.stop();

@@ -31,6 +31,8 @@ const KEEP: usize = 1 << 20;
 pub(super) struct Old {
     pub(super) cell: CellRef,
     pub(super) counted: Counted,
+    /// Its time had come: to everyone it was absent already.
+    pub(super) expired: bool,
 }
 
 /// What a record adds to the counters of its slot.

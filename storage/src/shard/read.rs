@@ -26,8 +26,8 @@ impl Shard {
             }
             Ok(same)
         });
-        let op = match cell {
-            Ok(Some(_)) => newest?,
+        let (op, location) = match cell {
+            Ok(Some(cell)) => (newest?, cell.location()),
             Ok(None) => return Some(show(None)),
             Err(NotPlain) => return None,
         };
@@ -35,7 +35,10 @@ impl Shard {
         if header.code != OpCode::Put || header.value_segment || header.value_type != ValueType::String {
             return None;
         }
-        let live = header.expire_at.is_none_or(|at| at > batch.now());
+        let live = header.expire_at.is_none_or(|at| at > batch.now().max(self.expiry.at()));
+        if !live {
+            self.found_expired(self.table(db).slot, key, location);
+        }
         Some(show(live.then_some(op.body)))
     }
 }

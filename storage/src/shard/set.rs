@@ -11,7 +11,7 @@ use crate::codec::content_hash::{content_hash, slot_digest_term};
 use crate::codec::entry::{SINGLE_HEADER, encode_single, single_len};
 use crate::codec::op::{Op, OpView, ValueType};
 use crate::index::{CellRef, Stripe};
-use crate::types::{Db, Lsn};
+use crate::types::{Db, Lsn, UnixMillis};
 
 /// The write is not that simple.
 struct NotPlain;
@@ -26,7 +26,10 @@ impl Shard {
         }
         let (table, slot) = (self.table(db), key.slot());
         let mut stripe = self.index.stripe(slot.stripe()).write();
-        let (cell, old) = self.replaced(&stripe, db, key).ok()?.unzip();
+        let replaced = self.replaced(&stripe, db, key).ok()?;
+        let expired =
+            replaced.as_ref().is_some_and(|(_, _, expire_at)| expire_at.is_some_and(|at| at <= batch.now().max(self.expiry.at())));
+        let (cell, old) = replaced.map(|(cell, counted, _)| (cell, counted)).unzip();
         self.index.reserve(usize::from(cell.is_none())).ok()?;
         let hash = content_hash(value);
         let op = Op::put(table.id, key.bytes(), value, hash);
@@ -41,12 +44,15 @@ impl Shard {
         let location = appended.location(SINGLE_HEADER as u32);
         stripe.put(&self.index, table.slot, key.hash(), slot, cell, location, &change).expect("room was reserved before the append");
         stripe.set_applied(&self.index, appended.lsn);
+        if expired {
+            self.expiry.superseded(db, key.bytes());
+        }
         Some(appended.lsn)
     }
 
-    /// The cell of a key, and what its record adds to the counters.
+    /// The cell of a key, what its record adds to the counters, and when it expires.
     #[inline]
-    fn replaced(&self, stripe: &Stripe, db: Db, key: &Key<'_>) -> Result<Option<(CellRef, Counted)>, NotPlain> {
+    fn replaced(&self, stripe: &Stripe, db: Db, key: &Key<'_>) -> Result<Option<(CellRef, Counted, Option<UnixMillis>)>, NotPlain> {
         let segments = self.log.segments();
         let mut newest = None;
         let cell = stripe.lookup(&self.index, self.table(db).slot, key.hash(), |location| {
@@ -54,11 +60,11 @@ impl Shard {
             let op = bytes.and_then(|bytes| OpView::parse(bytes).ok()).ok_or(NotPlain)?;
             let same = op.key == key.bytes();
             if same {
-                newest = Some(counted_parts(&op).map_err(|_| NotPlain)?);
+                newest = Some((counted_parts(&op).map_err(|_| NotPlain)?, op.header.expire_at));
             }
             Ok(same)
         })?;
-        Ok(cell.zip(newest))
+        Ok(cell.zip(newest).map(|(cell, (counted, expire_at))| (cell, counted, expire_at)))
     }
 }
 
@@ -67,7 +73,6 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::shard::{LockPlan, Transaction};
-    use crate::types::UnixMillis;
 
     fn within<R>(shard: &Shard, batch: &Batch, change: impl FnOnce(&mut Transaction<'_>) -> R) -> R {
         let mut plan = LockPlan::exclusive();

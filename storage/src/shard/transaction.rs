@@ -4,6 +4,8 @@
 //! - The stripes of all keys touched are locked from begin to end, in ascending order.
 //! - Writes are gathered and seen by the transaction itself at once; the log and the index change at commit only. A transaction that is
 //!   dropped has changed nothing, so a command can always be run again.
+//! - Expiry is judged by one time throughout, no earlier than the T of any sweep that has been over its stripes: of two keys that expire at
+//!   once, neither is seen without the other.
 //! - The segments are pinned after the stripes are locked: every location in those stripes is in the pinned table.
 
 use std::borrow::Cow;
@@ -57,6 +59,7 @@ pub(super) struct Table {
 pub struct Transaction<'s> {
     pub(super) shard: &'s Shard,
     pub(super) batch: &'s Batch,
+    now: UnixMillis,
     pub(super) guards: SmallVec<[(usize, Guard<'s>); 1]>,
     pub(super) segments: TableGuard<Arc<SegmentTable>>,
     pub(super) pending: Pending,
@@ -81,13 +84,15 @@ impl<'s> Transaction<'s> {
         } else {
             guards.extend(plan.stripes().map(|n| (n, Guard::Shared(shard.index.stripe(n).read()))));
         }
-        Self { shard, batch, guards, segments: shard.log.segments(), pending: Pending::take() }
+        let now = batch.now().max(shard.expiry.at());
+        Self { shard, batch, now, guards, segments: shard.log.segments(), pending: Pending::take() }
     }
 
     /// The time this transaction runs at; expiry is judged by it.
+    #[inline]
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        self.batch.now()
+        self.now
     }
 
     #[inline]
@@ -159,8 +164,12 @@ impl<'s> Transaction<'s> {
     /// The newest record of a key in the log that has not expired. What this transaction wrote is not in it.
     #[inline]
     pub(super) fn find_live(&self, table: Table, key: &Key<'_>) -> Result<Option<Record<'_>>> {
-        let found = self.find(table, key)?.map(|(_, record)| record);
-        Ok(found.filter(|record| record.header.expire_at.is_none_or(|at| at > self.now())))
+        let Some((_, record)) = self.find(table, key)? else { return Ok(None) };
+        if record.header.expire_at.is_some_and(|at| at <= self.now()) {
+            self.shard.found_expired(table.slot, key, record.location);
+            return Ok(None);
+        }
+        Ok(Some(record))
     }
 
     /// The key's value.

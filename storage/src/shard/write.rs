@@ -125,7 +125,8 @@ impl Transaction<'_> {
     #[inline]
     fn old(&self, table: Table, key: &Key<'_>) -> Result<Option<Old>> {
         let Some((cell, record)) = self.find(table, key)? else { return Ok(None) };
-        Ok(Some(Old { cell, counted: counted(&record)? }))
+        let expired = record.header.expire_at.is_some_and(|at| at <= self.now());
+        Ok(Some(Old { cell, counted: counted(&record)?, expired }))
     }
 
     /// Removes all keys of a database (plan: all stripes, exclusive).

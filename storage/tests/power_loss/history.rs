@@ -63,6 +63,16 @@ impl Op {
         }
     }
 
+    /// To an op its key is not there if its time had come. Other keys' ops may have been of an earlier time.
+    fn forget_expired(&self, now: i64, state: &mut State) {
+        if let Self::Put { db, key, .. } | Self::Delete { db, key } | Self::Write { db, key, .. } | Self::Expire { db, key, .. } = self {
+            let id = (*db, key.clone());
+            if state.get(&id).is_some_and(|(_, expire)| expire.is_some_and(|at| at <= now)) {
+                state.remove(&id);
+            }
+        }
+    }
+
     fn apply_to(&self, state: &mut State) {
         match self.clone() {
             Self::Put { db, key, value, expire } => drop(state.insert((db, key), (value, expire))),
@@ -100,25 +110,38 @@ fn far_away(rng: &mut StdRng) -> i64 {
     i64::MAX / 2 + rng.random_range(0..1000)
 }
 
+/// What an entry did: its ops, and the time by which they judged expiry.
+type Entry = (i64, Vec<Op>);
+
 /// All that was ever committed, by LSN. Threads add to it after their commits, so it is complete once they have ended.
 #[derive(Default)]
-pub struct History(Mutex<BTreeMap<u64, Vec<Op>>>);
+pub struct History(Mutex<BTreeMap<u64, Entry>>);
 
 impl History {
     pub fn record(&self, lsn: Lsn, ops: Vec<Op>) {
-        let before = self.0.lock().insert(lsn.0, ops);
+        self.record_at(lsn, i64::MIN, ops);
+    }
+
+    /// The same of an entry before which keys may have expired.
+    pub fn record_at(&self, lsn: Lsn, now: i64, ops: Vec<Op>) {
+        let before = self.0.lock().insert(lsn.0, (now, ops));
         assert!(before.is_none(), "LSN {lsn} was given twice");
     }
 
     /// The state after all entries up to `lsn`.
     pub fn state_at(&self, lsn: Lsn) -> State {
         let mut state = State::new();
-        self.0.lock().range(..=lsn.0).flat_map(|(_, ops)| ops).for_each(|op| op.apply_to(&mut state));
+        for (now, ops) in self.0.lock().range(..=lsn.0).map(|(_, entry)| entry) {
+            for op in ops {
+                op.forget_expired(*now, &mut state);
+                op.apply_to(&mut state);
+            }
+        }
         state
     }
 
     /// The same history up to `lsn`: what came after is lost.
     pub fn up_to(&self, lsn: Lsn) -> Self {
-        Self(Mutex::new(self.0.lock().range(..=lsn.0).map(|(lsn, ops)| (*lsn, ops.clone())).collect()))
+        Self(Mutex::new(self.0.lock().range(..=lsn.0).map(|(lsn, entry)| (*lsn, entry.clone())).collect()))
     }
 }

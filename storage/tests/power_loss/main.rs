@@ -6,6 +6,7 @@ mod bit_rot;
 mod copies;
 mod disk_faults;
 mod every_step;
+mod expiry;
 mod history;
 mod random_moments;
 mod seals;

@@ -138,7 +138,8 @@ pub fn check(shard: &Shard, history: &History, acknowledged: Lsn, what: &str) ->
     last
 }
 
-fn check_counters(shard: &Shard, expected: &State, what: &str) {
+/// Demands that counters and digests are those of exactly these keys.
+pub fn check_counters(shard: &Shard, expected: &State, what: &str) {
     let tables = shard.index().tables();
     for db in 0..DBS {
         let of_db = || expected.iter().filter(|((of, _), _)| *of == db);

@@ -167,6 +167,8 @@ pub enum OpKind {
     Swap,
     /// A writer's start.
     Epoch,
+    /// What had expired by a time counts as removed.
+    Expired,
 }
 
 impl From<OpCode> for OpKind {
@@ -178,6 +180,7 @@ impl From<OpCode> for OpKind {
             OpCode::FlushTables => Self::Flush,
             OpCode::SwapDatabases => Self::Swap,
             OpCode::EpochStart => Self::Epoch,
+            OpCode::ExpiredUpTo => Self::Expired,
         }
     }
 }
@@ -192,6 +195,7 @@ impl OpKind {
             Self::Flush => "flush",
             Self::Swap => "swap",
             Self::Epoch => "epoch",
+            Self::Expired => "expired",
         }
     }
 }

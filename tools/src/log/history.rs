@@ -37,6 +37,6 @@ fn concerns(record: &Record<'_>, key: &[u8], db: Option<u8>) -> bool {
             record.op.key == key && db.is_none_or(|db| record.tables.db_of(record.op.header.table) == Some(Db(db)))
         }
         OpCode::FlushTables | OpCode::SwapDatabases => true,
-        OpCode::EpochStart => false,
+        OpCode::EpochStart | OpCode::ExpiredUpTo => false,
     }
 }

@@ -96,7 +96,8 @@ impl Liveness {
             OpCode::Put => self.put(id, record),
             OpCode::Tombstone => self.remove(id),
             OpCode::Delta => self.delta(id, record),
-            OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart => self.tables.apply(record.entry.head().lsn, &record.op),
+            OpCode::FlushTables | OpCode::SwapDatabases => self.tables.apply(record.entry.head().lsn, &record.op),
+            OpCode::EpochStart | OpCode::ExpiredUpTo => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-use esker_storage::codec::control::{EpochStart, FlushedTable, SwappedDatabases};
+use esker_storage::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use esker_storage::codec::delta::{Delta, DeltaChange};
 use esker_storage::codec::op::{OpCode, OpView};
 use esker_storage::codec::value_ref::ValueRef;
@@ -95,6 +95,9 @@ fn details(op: &OpView<'_>, values: bool) -> String {
                 format!("  writer {:016x}, node {:016x}, incarnation {}", e.writer.0, e.node.0, e.incarnation)
             })
         }
+        OpCode::ExpiredUpTo => {
+            ExpiredUpTo::decode(op.body).map_or_else(|_| String::new(), |expired| format!("  up to {}", time(expired.at)))
+        }
     }
 }
 
@@ -182,6 +185,11 @@ fn insert_details(object: &mut Map<String, Value>, op: &OpView<'_>, values: bool
                 insert("writer", format!("{:016x}", start.writer.0).into());
                 insert("node", format!("{:016x}", start.node.0).into());
                 insert("incarnation", start.incarnation.0.into());
+            }
+        }
+        OpCode::ExpiredUpTo => {
+            if let Ok(expired) = ExpiredUpTo::decode(op.body) {
+                insert("expired_up_to_ms", expired.at.0.into());
             }
         }
     }

@@ -144,7 +144,6 @@ fn reserved_and_unknown_ops_are_refused_by_name_and_not_as_damage() {
         (67, "evict"),
         (68, "fence slots"),
         (69, "mode"),
-        (70, "expired up to"),
         (71, "raft conf change"),
         (72, "raft empty"),
         (73, "source position"),

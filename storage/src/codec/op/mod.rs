@@ -46,6 +46,8 @@ pub enum OpCode {
     SwapDatabases,
     /// A writer begins an epoch.
     EpochStart,
+    /// What expires at a time or before counts as removed.
+    ExpiredUpTo,
 }
 
 impl OpCode {
@@ -60,6 +62,7 @@ impl OpCode {
             Self::FlushTables => 64,
             Self::SwapDatabases => 65,
             Self::EpochStart => 66,
+            Self::ExpiredUpTo => 70,
         }
     }
 
@@ -81,7 +84,7 @@ impl OpCode {
             67 => "evict",
             68 => "fence slots",
             69 => "mode",
-            70 => "expired up to",
+            70 => return Ok(Self::ExpiredUpTo),
             71 => "raft conf change",
             72 => "raft empty",
             73 => "source position",

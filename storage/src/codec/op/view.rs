@@ -2,7 +2,7 @@
 
 use super::{CODE_OFFSET, EXPIRE, MULTI, OpCode, OpPlace, TYPE_SHIFT, UNKNOWN_FLAGS, VALUE_SEGMENT, ValueType};
 use crate::codec::checksum::OpSeed;
-use crate::codec::control::{EpochStart, FlushedTable, SwappedDatabases};
+use crate::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::delta::Delta;
 use crate::codec::frame::SINGLE_HEADER;
 use crate::codec::value_ref::VALUE_REF_LEN;
@@ -136,6 +136,7 @@ impl<'a> OpView<'a> {
             OpCode::FlushTables => FlushedTable::decode_all(self.body).map(|_| true)?,
             OpCode::SwapDatabases => SwappedDatabases::decode(self.body).map(|_| true)?,
             OpCode::EpochStart => EpochStart::decode(self.body).map(|_| true)?,
+            OpCode::ExpiredUpTo => ExpiredUpTo::decode(self.body).map(|_| true)?,
         };
         if !fits {
             return Err(DecodeError::Length);

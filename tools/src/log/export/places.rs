@@ -165,7 +165,7 @@ impl Places {
                 self.keys.remove(&id);
                 return Ok(());
             }
-            OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart => return Ok(()),
+            OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart | OpCode::ExpiredUpTo => return Ok(()),
         };
         self.keys.insert(id, Newest { place, table: header.table, expire_at: header.expire_at, chain, value });
         Ok(())

@@ -1,0 +1,135 @@
+//! The thread that sweeps.
+//!
+//! It keeps its usual priority: it holds stripes' locks for moments, and a thread that is put aside while it holds one holds up everyone.
+//! What keeps it from being in the way is its pace.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Shared;
+use super::pace::Pace;
+use super::sweep::Sweeper;
+use crate::error::{Result, StorageError};
+
+/// Age of the last T from which the sweep writes a new one.
+const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
+/// Between two times that the queue is emptied, each of which may write a T.
+const QUEUE_EVERY: Duration = Duration::from_millis(10);
+/// How long to leave alone what was in the way: an image that is being taken, a sweep that is switched off.
+const WAIT: Duration = Duration::from_millis(100);
+/// The same after the log took no entry.
+const WAIT_FOR_LOG: Duration = Duration::from_secs(1);
+
+pub(super) struct Thread(Mutex<Option<JoinHandle<()>>>);
+
+impl Thread {
+    pub(super) fn none() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(super) fn start(shared: &Arc<Shared>, sweeper: &Arc<Mutex<Sweeper>>) -> Result<Self> {
+        shared.has_thread.store(true, Relaxed);
+        let mut work = Work {
+            shared: Arc::clone(shared),
+            sweeper: Arc::clone(sweeper),
+            pace: Pace::new(),
+            next_step: Instant::now(),
+            next_queue: Instant::now(),
+            failing: false,
+        };
+        let spawned = std::thread::Builder::new().name("esker-expiry".to_owned()).spawn(move || work.run());
+        Ok(Self(Mutex::new(Some(spawned.map_err(StorageError::io("start a thread for", "expiry"))?))))
+    }
+
+    pub(super) fn stop(&self, shared: &Shared) {
+        shared.queue.lock().stop = true;
+        shared.wake.notify_one();
+        if let Some(handle) = self.0.lock().take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    sweeper: Arc<Mutex<Sweeper>>,
+    pace: Pace,
+    next_step: Instant,
+    next_queue: Instant,
+    failing: bool,
+}
+
+impl Work {
+    fn run(&mut self) {
+        while let Some(found) = self.wait() {
+            if found {
+                let emptied = self.sweeper.lock().empty_queue();
+                let rest = if matches!(emptied, Ok(true)) { QUEUE_EVERY } else { WAIT };
+                self.next_queue = Instant::now() + rest;
+                self.note(emptied.err());
+            }
+            if Instant::now() >= self.next_step {
+                self.next_step = Instant::now() + self.step();
+            }
+        }
+    }
+
+    /// Waits until there is something to do; none to stop, else whether the queue is to be emptied.
+    fn wait(&self) -> Option<bool> {
+        let mut queue = self.shared.queue.lock();
+        loop {
+            if queue.stop {
+                return None;
+            }
+            let now = Instant::now();
+            let found = !queue.found.is_empty();
+            if found && now >= self.next_queue {
+                return Some(true);
+            }
+            if now >= self.next_step {
+                return Some(false);
+            }
+            let until = if found { self.next_queue.min(self.next_step) } else { self.next_step };
+            self.shared.wake.wait_until(&mut queue, until);
+        }
+    }
+
+    /// Sweeps for a piece and returns how long to rest.
+    fn step(&mut self) -> Duration {
+        if !self.shared.active.load(Relaxed) {
+            return WAIT;
+        }
+        let mut sweeper = self.sweeper.lock();
+        let stepped = sweeper.step(SWEEP_PATIENCE);
+        let progress = sweeper.progress();
+        drop(sweeper);
+        match stepped {
+            Ok(Some(done)) => {
+                self.note(None);
+                let sweep_time = Duration::from_millis(self.shared.sweep_millis.load(Relaxed));
+                let (rest, capped) = self.pace.rest(sweep_time, &progress, &done);
+                self.shared.counts.capped.fetch_add(u64::from(capped), Relaxed);
+                rest
+            }
+            Ok(None) => WAIT,
+            Err(error) => {
+                self.note(Some(error));
+                WAIT_FOR_LOG
+            }
+        }
+    }
+
+    /// Tells of a failure once.
+    fn note(&mut self, error: Option<StorageError>) {
+        if let Some(error) = &error
+            && !self.failing
+        {
+            tracing::warn!("expired keys stay in the index: {error}");
+        }
+        self.failing = error.is_some();
+    }
+}

@@ -140,7 +140,7 @@ fn judge(chain: &Chain, number: usize, bad: &BadFrame, node: NodeId, end: &mut L
     }
     if link.sealed || bad.lsn <= highest {
         let reason = format!(
-            "{}; everything up to LSN {highest} was flushed, so this is damage and no torn write: run `esker-log verify`",
+            "{}; everything up to LSN {highest} was flushed, so this is damage and no torn write: `esker-log repair` tells what can be done",
             bad.reason
         );
         return Err(StorageError::Corrupt { path: path.to_owned(), offset: bad.offset, lsn: bad.lsn, reason });

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use esker_storage::codec::op::OpCode;
 use esker_storage::types::{Lsn, Slot, UnixMillis};
 
-/// Looks into the log of an Esker data directory, of a running or a stopped server. Never writes.
+/// Looks into the log of an Esker data directory, of a running or a stopped server. Writes nothing there, but for `repair --apply`.
 #[derive(Debug, Parser)]
 #[command(name = "esker-log", version)]
 pub struct Args {
@@ -39,6 +39,8 @@ pub enum Command {
     History(History),
     /// Writes all keys and values, now or as of an LSN or a time, as commands for `redis-cli --pipe` or as JSON.
     Export(Export),
+    /// Makes the log of a stopped server sound again. Tells what it would do, and does it with --apply.
+    Repair(Repair),
 }
 
 /// Options that all commands share.
@@ -63,6 +65,9 @@ pub struct Format {
 /// Options of `dump`.
 #[derive(Debug, clap::Args)]
 pub struct Dump {
+    /// A file torn-*.log or corrupt-*.log instead of the log: what was cut or set aside.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
     #[command(flatten)]
@@ -121,6 +126,20 @@ pub struct Export {
     /// Leave times of expiry out: keys that have expired since come back, and stay.
     #[arg(long)]
     pub no_expiry: bool,
+}
+
+/// Options of `repair`.
+#[derive(Debug, clap::Args)]
+pub struct Repair {
+    /// The data directory, as --dir.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Do it.
+    #[arg(long)]
+    pub apply: bool,
+    /// Remove the index too: the next start builds it again.
+    #[arg(long)]
+    pub rebuild_index: bool,
 }
 
 /// What an export is made of.

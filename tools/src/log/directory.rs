@@ -72,6 +72,11 @@ impl DataDirectory {
         shard.map(|shard| Self { shard }).ok_or_else(|| LogError::NotADataDirectory { dir: dir.to_owned() })
     }
 
+    /// The directory of the shard.
+    pub(super) fn shard(&self) -> &Path {
+        &self.shard
+    }
+
     /// The path of a file.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.shard.join(name)
@@ -190,7 +195,8 @@ fn read_open(path: &Path) -> io::Result<(File, Vec<u8>)> {
 }
 
 impl Segment {
-    fn load(file: &SegmentFile) -> Result<Self, LogError> {
+    /// Reads a segment whose header has to pass.
+    pub(super) fn load(file: &SegmentFile) -> Result<Self, LogError> {
         let (handle, bytes) = read_open(&file.path).map_err(LogError::read(&file.path))?;
         let header = SegmentHeader::decode(&bytes).map_err(|error| match error {
             DecodeError::FutureVersion(found) => StorageError::FutureVersion { path: file.path.clone(), found, known: 1 },

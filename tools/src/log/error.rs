@@ -55,6 +55,34 @@ pub enum LogError {
     /// There is something that cannot be written in this form.
     #[error("{0}")]
     Export(String),
+    /// A server has the directory.
+    #[error("{} is in use by {}: repair works on a stopped server only", dir.display(), pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The process, as far as the lock file tells.
+        pid: Option<u32>,
+    },
+    /// Something that repair leaves alone.
+    #[error("{} cannot be repaired at offset {offset} (LSN {lsn}): {reason}", path.display())]
+    CannotRepair {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The LSN there.
+        lsn: Lsn,
+        /// Why.
+        reason: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -64,6 +92,11 @@ impl LogError {
     pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Read { path, source }
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source }
     }
 
     /// Whether the output's reader went away.

@@ -29,6 +29,8 @@ pub(super) struct Newest {
     part: Part,
     /// The records that a delta is based on, oldest first.
     chain: Vec<Part>,
+    /// The first of them has a base that is not there: which is right only if something newer follows, as cleaning drops what is dead.
+    broken: Option<Box<BrokenChain>>,
 }
 
 /// Bytes of one record.
@@ -85,6 +87,8 @@ impl Liveness {
             }
             live
         });
+        self.broken = self.keys.values().filter_map(|newest| newest.broken.as_deref().cloned()).collect();
+        self.broken.sort_by_key(|broken| broken.lsn);
     }
 
     /// Takes the next op of the log.
@@ -118,20 +122,17 @@ impl Liveness {
 
     fn delta(&mut self, id: u64, record: &Record<'_>) {
         let Ok(delta) = Delta::decode(record.op.body) else { return };
-        let base = self.keys.remove(&id);
-        let chain = match base {
-            Some(base) if (base.lsn, base.op) == (delta.base_lsn, delta.base_op) => {
-                let mut chain = base.chain;
-                chain.push(base.part);
-                chain
-            }
-            _ => {
-                let (generation, lsn) = (record.segment.generation, record.entry.head().lsn);
-                self.broken.push(BrokenChain { generation, offset: record.offset, lsn, base: delta.base_lsn });
-                Vec::new()
-            }
-        };
-        self.keys.insert(id, newest(record, delta.total_len, chain));
+        let base = self.keys.remove(&id).filter(|base| (base.lsn, base.op) == (delta.base_lsn, delta.base_op));
+        let mut found = newest(record, delta.total_len, Vec::new());
+        if let Some(base) = base {
+            found.chain = base.chain;
+            found.chain.push(base.part);
+            found.broken = base.broken;
+        } else {
+            let (generation, lsn) = (record.segment.generation, record.entry.head().lsn);
+            found.broken = Some(Box::new(BrokenChain { generation, offset: record.offset, lsn, base: delta.base_lsn }));
+        }
+        self.keys.insert(id, found);
     }
 
     /// The live keys.
@@ -174,5 +175,6 @@ fn newest(record: &Record<'_>, value_len: u64, chain: Vec<Part>) -> Newest {
         expire_at: header.expire_at,
         part: Part { segment: record.segment.generation, bytes: (record.op.bytes.len() + around) as u32 },
         chain,
+        broken: None,
     }
 }

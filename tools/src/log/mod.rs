@@ -1,7 +1,8 @@
 //! `esker-log`, command by command.
 //!
 //! Invariants:
-//! - Nothing in the data directory is ever written, created, locked or removed, so a running server is not disturbed.
+//! - Nothing in the data directory is written, created or removed, and nothing locked that a running server needs, so it is not disturbed.
+//!   The exception is `repair`, which works on a stopped server only.
 //! - What a running server changes under our hands (an entry half written, a segment renamed or cleaned away) is read again before it is
 //!   called damage.
 
@@ -15,7 +16,9 @@ mod history;
 mod liveness;
 mod ls;
 mod output;
+mod repair;
 mod scan;
+mod set_aside;
 mod stat;
 mod tables;
 mod tail;
@@ -31,7 +34,7 @@ pub use error::LogError;
 use std::io::Write;
 use std::process::ExitCode;
 
-use args::Command;
+use args::{Command, Dump};
 use directory::DataDirectory;
 
 /// How a command ended that could do its work.
@@ -59,6 +62,8 @@ impl From<Outcome> for ExitCode {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, LogError> {
     let given = match &args.command {
         Command::Export(options) => options.directory.as_ref(),
+        Command::Repair(options) => options.directory.as_ref(),
+        Command::Dump(Dump { file: Some(file), selection, format }) => return set_aside::run(file, selection, *format, out),
         _ => None,
     };
     let directory = DataDirectory::open(given.unwrap_or(&args.dir))?;
@@ -70,5 +75,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, LogError> {
         Command::Tail(options) => tail::run(&directory, options, out),
         Command::History(options) => history::run(&directory, options, out),
         Command::Export(options) => export::run(&directory, options, out),
+        Command::Repair(options) => repair::run(&directory, options, out),
     }
 }

@@ -173,12 +173,12 @@ pub(super) fn visit_entry(
     visit: &mut dyn FnMut(&Record<'_>) -> Flow,
 ) -> Flow {
     let lsn = entry.head().lsn;
-    for (number, (distance, op)) in (0..).zip(entry.ops()) {
+    for (distance, op) in entry.ops() {
         tables.apply(lsn, &op);
         if lsn < from {
             continue;
         }
-        let record = Record { segment, offset: offset + distance, entry, number, op, tables };
+        let record = Record { segment, offset: offset + distance, entry, number: op.header.op_number(), op, tables };
         if visit(&record)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }

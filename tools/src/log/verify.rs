@@ -20,7 +20,7 @@ use super::directory::{DataDirectory, Listing, Segment, SegmentFile};
 use super::liveness::Liveness;
 use super::scan::{SegmentEnd, read_segment, visit_entry};
 use super::tables::Tables;
-use super::{LogError, Outcome, value_segment};
+use super::{LogError, Outcome, set_aside, value_segment};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,10 +306,12 @@ impl<'d> Check<'d> {
 
     fn torn_files(&mut self) -> Result<(), LogError> {
         for name in self.directory.names()? {
-            let Some(FileName::Torn(lsn, _)) = FileName::parse(&name) else { continue };
+            let torn = if let Some(FileName::Torn(lsn, _)) = FileName::parse(&name) { Some((lsn, "cut from the log")) } else { None };
+            let corrupt = set_aside::is_corrupt(&name).map(|lsn| (lsn, "set aside as damaged"));
+            let Some((lsn, what)) = torn.or(corrupt) else { continue };
             let path = self.directory.path(&name);
             match TornTail::decode(&self.directory.read(&name)?) {
-                Ok(torn) => self.note(&path, 0, lsn, format!("{} bytes were cut from the log here earlier", torn.bytes.len())),
+                Ok(torn) => self.note(&path, 0, lsn, format!("{} bytes were {what} here earlier", torn.bytes.len())),
                 Err(error) => self.damage(&path, 0, lsn, error.to_string()),
             }
         }

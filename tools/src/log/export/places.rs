@@ -48,6 +48,8 @@ pub(super) struct Newest {
     pub(super) expire_at: Option<UnixMillis>,
     /// The records that a delta is based on, the image first.
     pub(super) chain: Vec<Place>,
+    /// Its base is not in the log: which is right only if something newer follows.
+    pub(super) broken: Option<Lsn>,
     /// The image's value, if it has a segment of its own.
     pub(super) value: Option<Box<ValueRef>>,
 }
@@ -74,8 +76,8 @@ impl Places {
             let mut segment = directory.load(file)?;
             if first {
                 // What was before it is gone.
-                horizon = Lsn(segment.header.base_lsn.0.saturating_sub(1));
-                places.last = horizon;
+                horizon = listing.manifest.cleaned.horizon.max(Lsn(segment.header.base_lsn.0.saturating_sub(1)));
+                places.last = Lsn(segment.header.base_lsn.0.saturating_sub(1));
             }
             let number = sources.add(&segment)?;
             let mut begun = false;
@@ -100,7 +102,7 @@ impl Places {
             })?;
             first = false;
             if begun {
-                horizon = horizon.max(segment.footer().map_or(Lsn(0), |footer| footer.seen)).max(listing.manifest.cleaned.horizon);
+                horizon = horizon.max(segment.footer().map_or(Lsn(0), |footer| footer.seen));
             }
             if passed {
                 break;
@@ -130,9 +132,10 @@ impl Places {
     fn apply_entry(&mut self, file: &SegmentFile, segment: u32, offset: u32, entry: &EntryView<'_>) -> Result<(), LogError> {
         let head = entry.head();
         (self.last, self.time) = (head.lsn, head.time);
-        for (number, (distance, op)) in (0..).zip(entry.ops()) {
+        for (distance, op) in entry.ops() {
             self.tables.apply(head.lsn, &op);
-            let place = Place { segment, offset: offset + distance, len: op.bytes.len() as u32, op: number, lsn: head.lsn };
+            let (len, number) = (op.bytes.len() as u32, op.header.op_number());
+            let place = Place { segment, offset: offset + distance, len, op: number, lsn: head.lsn };
             self.apply(file, place, &op)?;
         }
         Ok(())
@@ -147,6 +150,7 @@ impl Places {
         if header.code.has_key() && header.value_type != ValueType::String {
             return Err(LogError::Export(format!("LSN {} is of a {:?}, which this version cannot export", place.lsn, header.value_type)));
         }
+        let mut broken = None;
         let (chain, value) = match header.code {
             OpCode::Put if header.value_segment => {
                 let value = ValueRef::decode(op.body).map_err(|error| corrupt(error.to_string()))?;
@@ -156,10 +160,18 @@ impl Places {
             OpCode::Delta => {
                 let delta = Delta::decode(op.body).map_err(|error| corrupt(error.to_string()))?;
                 let based = |base: &Newest| (base.place.lsn, base.place.op) == (delta.base_lsn, delta.base_op);
-                let base = self.keys.remove(&id).filter(based);
-                let mut base = base.ok_or_else(|| corrupt(format!("a delta on LSN {}, which has no such record", delta.base_lsn)))?;
-                base.chain.push(base.place);
-                (base.chain, base.value)
+                match self.keys.remove(&id).filter(based) {
+                    Some(mut base) => {
+                        base.chain.push(base.place);
+                        broken = base.broken;
+                        (base.chain, base.value)
+                    }
+                    // Cleaning drops the base of a delta that is dead itself.
+                    None => {
+                        broken = Some(delta.base_lsn);
+                        (Vec::new(), None)
+                    }
+                }
             }
             OpCode::Tombstone => {
                 self.keys.remove(&id);
@@ -167,7 +179,7 @@ impl Places {
             }
             OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart | OpCode::ExpiredUpTo => return Ok(()),
         };
-        self.keys.insert(id, Newest { place, table: header.table, expire_at: header.expire_at, chain, value });
+        self.keys.insert(id, Newest { place, table: header.table, expire_at: header.expire_at, chain, broken, value });
         Ok(())
     }
 

@@ -57,6 +57,12 @@ impl Sources {
 
     /// The value of a record, folded with what it is based on.
     pub(super) fn value(&self, newest: &Newest) -> Result<Vec<u8>, LogError> {
+        if let Some(base) = newest.broken {
+            let place = newest.chain.first().unwrap_or(&newest.place);
+            let path = self.segments[place.segment as usize].path.clone();
+            let reason = format!("a delta on LSN {base}, which has no such record");
+            return Err(StorageError::Corrupt { path, offset: u64::from(place.offset), lsn: place.lsn, reason }.into());
+        }
         let mut value = Vec::new();
         for place in newest.chain.iter().chain([&newest.place]) {
             self.with_op(*place, |op| match (op.header.code, newest.value.as_deref()) {

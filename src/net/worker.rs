@@ -18,13 +18,14 @@ const TASKS_BETWEEN_LOOKS: u32 = 256;
 struct Worker {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
+    /// Its own, as it keeps the word for a thread that does not wait for it yet: told at once after the start, all have to end.
+    stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// All workers.
 pub struct Workers {
     workers: Vec<Worker>,
-    stop: Arc<Notify>,
 }
 
 /// Counts a connection for as long as it lives.
@@ -42,9 +43,8 @@ impl Workers {
     /// # Errors
     /// No thread or no event queue could be made.
     pub fn start(server: &Arc<Server>, count: usize) -> std::io::Result<Self> {
-        let stop = Arc::new(Notify::new());
-        let workers = (0..count).map(|number| start_worker(server, number, count, Arc::clone(&stop))).collect::<Result<_, _>>()?;
-        Ok(Self { workers, stop })
+        let workers = (0..count).map(|number| start_worker(server, number, count)).collect::<Result<_, _>>()?;
+        Ok(Self { workers })
     }
 
     /// Gives a connection to the worker that has the fewest.
@@ -69,7 +69,7 @@ impl Workers {
 
     /// Ends all connections and the workers.
     pub fn stop(&mut self) {
-        self.stop.notify_waiters();
+        self.workers.iter().for_each(|worker| worker.stop.notify_one());
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take()
                 && thread.join().is_err()
@@ -80,7 +80,7 @@ impl Workers {
     }
 }
 
-fn start_worker(server: &Arc<Server>, number: usize, count: usize, stop: Arc<Notify>) -> std::io::Result<Worker> {
+fn start_worker(server: &Arc<Server>, number: usize, count: usize) -> std::io::Result<Worker> {
     let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_BETWEEN_LOOKS).build()?;
     let handle = runtime.handle().clone();
     let porter = {
@@ -89,8 +89,10 @@ fn start_worker(server: &Arc<Server>, number: usize, count: usize, stop: Arc<Not
     };
     handle.spawn(porter);
     handle.spawn(super::lookout::run(count == 1));
-    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(&runtime, &stop))?;
-    Ok(Worker { runtime: handle, connections: Arc::default(), thread: Some(thread) })
+    let stop = Arc::new(Notify::new());
+    let awaited = Arc::clone(&stop);
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(&runtime, &awaited))?;
+    Ok(Worker { runtime: handle, connections: Arc::default(), stop, thread: Some(thread) })
 }
 
 fn run(runtime: &Runtime, stop: &Notify) {

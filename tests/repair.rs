@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use esker_storage::segment::SegmentHeader;
 use esker_storage::segment::names::FileName;
 use esker_tools::log::{Args, LogError, Outcome, run};
 use rand::rngs::StdRng;
@@ -292,4 +293,71 @@ fn a_lost_flush_is_not_repaired_by_a_guess() {
     change(&segments(server.dir())[0], flush[0]["offset"].as_u64().unwrap() as usize + 10, 1, 1);
     let error = log(server.dir(), &["repair", "--apply"]).unwrap_err().to_string();
     assert!(error.contains("a FLUSHDB, FLUSHALL or SWAPDB is lost there"), "{error}");
+}
+
+/// A server whose log was cleaned, and what it holds.
+fn cleaned() -> (Server, State) {
+    let server = Server::with(&["--segment-size", "1mb"]);
+    let mut connection = server.connect();
+    let mut rng = StdRng::seed_from_u64(4);
+    for round in 0..6 {
+        for number in 0..1500 {
+            // Every fourth key is written in the first round only, and stays among what is dead.
+            if round > 0 && number % 4 == 0 {
+                continue;
+            }
+            let value = format!("{round}:{}", "v".repeat(rng.random_range(0..900)));
+            let key = format!("key:{number}");
+            match number % 10 {
+                7 => connection.send(&[b"APPEND", key.as_bytes(), b"more"]),
+                9 if round == 3 => connection.send(&[b"DEL", key.as_bytes()]),
+                3 => connection.send(&[b"MSET", key.as_bytes(), value.as_bytes(), b"shared", value.as_bytes()]),
+                _ => connection.send(&[b"SET", key.as_bytes(), value.as_bytes()]),
+            }
+            assert!(!connection.reply().starts_with('-'));
+        }
+    }
+    let field = |connection: &mut Connection, name: &str| {
+        let info = connection.ask("INFO persistence");
+        let value = info.split('|').find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::to_owned));
+        value.unwrap().parse::<u64>().unwrap()
+    };
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    while field(&mut connection, "clean_jobs") == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing is cleaned");
+        // Only what is below a checkpoint is cleaned. Either may be under way already.
+        let _ = (connection.ask("BGSAVE"), connection.ask("BGREWRITEAOF"));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    while field(&mut connection, "aof_rewrite_in_progress") == 1 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let state = state(&mut connection);
+    (server, state)
+}
+
+#[test]
+fn a_log_that_was_cleaned_is_verified_exported_and_repaired_like_any_other() {
+    let (mut server, mut expected) = cleaned();
+    let exported = |server: &Server| -> State {
+        let text = log(server.dir(), &["export", "--format", "json"]).unwrap().1;
+        let objects = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        objects.map(|object| (object["key"].as_str().unwrap().into(), object["value"].as_str().unwrap().into())).collect()
+    };
+    let (outcome, text) = log(server.dir(), &["verify"]).unwrap();
+    assert!(outcome == Outcome::Sound && exported(&server) == expected, "{text}");
+    server.terminate();
+    let (outcome, text) = log(server.dir(), &["verify"]).unwrap();
+    assert!(outcome == Outcome::Sound && exported(&server) == expected, "{text}");
+    assert!(matches!(log(server.dir(), &["export", "--lsn", "10"]), Err(LogError::BelowHorizon { .. })));
+
+    // The only record of this key, in a segment with gaps.
+    let (path, offset, lsn) = newest(server.dir(), "key:100");
+    assert!(SegmentHeader::decode(&fs::read(&path).unwrap()).unwrap().cleaned);
+    change(&path, offset + 25, 1, 1);
+    let report = repaired(server.dir());
+    assert!(report.contains(&format!("LSN {lsn}")) || report.contains("the entries of LSNs"), "{report}");
+    assert!(report.contains("is gone: the log holds nothing else of it"), "{report}");
+    expected.remove(&b"key:100"[..]);
+    assert!(reopened(&mut server) == expected);
 }

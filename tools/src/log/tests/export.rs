@@ -65,3 +65,16 @@ fn broken_chains_are_damage() {
     let error = keys(&w, &[]).unwrap_err().to_string();
     assert!(error.contains("LSN 2") && error.contains("a delta on LSN 7"), "{error}");
 }
+
+#[test]
+fn a_dead_delta_whose_base_was_cleaned_away_is_no_damage() {
+    let mut w = Writer::new();
+    w.put("b", "two");
+    let delta = Delta { base_lsn: Lsn(7), base_op: 0, depth: 1, total_len: 3, chain_bytes: 0, change: DeltaChange::Expiry };
+    let body = delta.encode_head();
+    w.op(&Op { code: OpCode::Delta, ..put(0, "a", std::str::from_utf8(&body).unwrap()) });
+    w.put("a", "three");
+    w.store();
+    assert_eq!(w.try_run(&["verify"]).unwrap().0, Outcome::Sound);
+    assert_eq!(keys(&w, &[]).unwrap(), ["b=two", "a=three"]);
+}

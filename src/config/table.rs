@@ -92,7 +92,7 @@ pub const USED: &[Directive] = &[
     used(
         "expiry-sweep-time",
         Kind::Integer { min: 1, max: 86_400 },
-        "300",
+        "600",
         "Seconds in which the sweep for expired keys visits every key with an expiry at least once.",
     ),
     used(

@@ -58,7 +58,7 @@ impl Default for Options {
             checkpoint_bytes: 256 << 20,
             index_reserve: 64 << 30,
             reader_threads: 2,
-            expiry_sweep_time: Duration::from_secs(300),
+            expiry_sweep_time: Duration::from_secs(600),
             clock: Clock::Wall,
         }
     }

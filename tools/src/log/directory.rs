@@ -17,6 +17,8 @@ use super::scan::Position;
 
 /// How often a listing is made again because a running server replaced the manifest meanwhile.
 const ATTEMPTS: u32 = 10;
+/// How often the spare is looked for under either of its names.
+const LOOKS: u32 = 3;
 
 /// The directory of a shard.
 pub(super) struct DataDirectory {
@@ -119,7 +121,7 @@ impl DataDirectory {
             if self.read(MANIFEST)? == bytes || attempt == ATTEMPTS {
                 let (retired, mut segments): (Vec<_>, Vec<_>) =
                     self.listed(&manifest, &names).into_iter().partition(|file| matches!(file.state, SegmentState::Retired { .. }));
-                segments.extend(self.begun(&manifest, &names));
+                segments.extend(self.begun(&manifest)?);
                 segments.sort_by_key(|s| (s.base, s.generation));
                 return Ok(Listing { manifest, segments, retired });
             }
@@ -145,25 +147,34 @@ impl DataDirectory {
         manifest.segments.iter().map(of).collect()
     }
 
-    /// The spare, if it became active and the manifest does not say so yet.
-    fn begun(&self, manifest: &Manifest, names: &[String]) -> Option<SegmentFile> {
-        let spare = manifest.identity.spare?;
-        let is_spare = |name: &&String| match FileName::parse(name) {
+    /// The spare, if it became active and the manifest does not say so yet. A running server gives it another name before the manifest
+    /// tells of it: until then it can be missed under both, so that one look is not enough.
+    fn begun(&self, manifest: &Manifest) -> Result<Option<SegmentFile>, LogError> {
+        let Some(spare) = manifest.identity.spare else { return Ok(None) };
+        let is_spare = |name: &String| match FileName::parse(name) {
             Some(FileName::Segment(_, generation) | FileName::Spare(generation)) => generation == spare,
             _ => false,
         };
-        let path = self.path(names.iter().find(is_spare)?);
-        let mut head = [0; SEGMENT_HEADER];
-        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut head));
-        let header = read.ok().and_then(|()| SegmentHeader::decode(&head).ok())?;
-        Some(SegmentFile {
-            path,
-            id: header.segment_id,
-            generation: spare,
-            kind: header.kind,
-            base: header.base_lsn,
-            state: SegmentState::Active,
-        })
+        for _ in 0..LOOKS {
+            let Some(name) = self.names()?.into_iter().find(is_spare) else { continue };
+            let path = self.path(&name);
+            let mut head = [0; SEGMENT_HEADER];
+            match File::open(&path).and_then(|mut file| file.read_exact(&mut head)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => {
+                    let header = read.ok().and_then(|()| SegmentHeader::decode(&head).ok());
+                    return Ok(header.map(|header| SegmentFile {
+                        path,
+                        id: header.segment_id,
+                        generation: spare,
+                        kind: header.kind,
+                        base: header.base_lsn,
+                        state: SegmentState::Active,
+                    }));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Reads a segment, also if it was renamed or cleaned since it was listed.

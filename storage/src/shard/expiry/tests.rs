@@ -373,3 +373,62 @@ fn two_sweeps_give_the_index_its_room_back() {
     let after = shard.index().bytes_used();
     assert!(after - base <= (full - base) / 10, "{base} {full} {after}");
 }
+
+/// Removes the index, and the checkpoints, so that the next start reads the whole log.
+fn forget_images(files: &FaultyDirectory) {
+    let directory = files.directory().subdirectory("shard-0").unwrap();
+    for name in directory.list().unwrap().iter().filter(|name| *name == "index" || name.starts_with("checkpoint-")) {
+        directory.remove(name).unwrap();
+    }
+}
+
+#[test]
+fn a_swept_key_stays_gone_after_cleaning_although_an_older_record_of_it_exists() {
+    let fixture = Fixture::new();
+    // Ahead of the wall clock, which tells cleaning nothing of what has expired then.
+    const FAR: i64 = 1 << 50;
+    fixture.at(FAR);
+    let options = || Options { segment_size: 64 << 10, ..fixture.options() };
+    let shard = fixture.open_with(options());
+    let long = vec![b'x'; 200];
+    let fill = |shard: &Shard, keys: std::ops::Range<usize>| {
+        for n in keys {
+            run(shard, |txn| txn.put(Db(0), &shard.key(format!("fill{n}").as_bytes()), &long, None));
+        }
+    };
+    // A segment full of live keys and one dead record: it is not worth cleaning.
+    put(&shard, 0, "k", None);
+    fill(&shard, 0..600);
+    put(&shard, 0, "k", Some(FAR + 1000));
+    // What surrounds the second record dies, so its segment is cleaned.
+    (0..40).for_each(|_| fill(&shard, 600..650));
+    fixture.at(FAR + 1000);
+    assert_eq!(shard.sweep().unwrap().removed, 1);
+    shard.clean(Duration::from_secs(20)).unwrap();
+    assert!(shard.cleaning_figures().jobs > 0);
+    shard.abandon();
+    forget_images(&fixture.files);
+    let shard = fixture.open_with(options());
+    assert!(!there(&shard, "k"));
+    shard.sweep().unwrap();
+    assert_eq!(keys(&shard, 0), 650);
+    assert_eq!(shard.expiry_figures().expired_up_to, UnixMillis(FAR + 1000), "cleaning keeps the last T");
+}
+
+#[test]
+fn two_sweeps_and_cleaning_give_the_disk_its_room_back() {
+    let fixture = Fixture::new();
+    let shard = fixture.open_with(Options { segment_size: 64 << 10, ..fixture.options() });
+    (0..300).for_each(|n| put(&shard, 0, &format!("base{n}"), None));
+    let base = shard.log().figures().bytes;
+    (0..20_000).for_each(|n: u64| put(&shard, 0, &format!("k{n}"), Some(2000 + (n.wrapping_mul(2_654_435_761) % 2000) as i64)));
+    let full = shard.log().figures().bytes;
+    for now in [3000, 4000] {
+        fixture.at(now);
+        shard.sweep().unwrap();
+    }
+    shard.clean(Duration::from_secs(20)).unwrap();
+    let after = shard.log().figures().bytes;
+    assert!(after < base + (full - base) / 4, "{base} {full} {after}");
+    assert_eq!(keys(&shard, 0), 300);
+}

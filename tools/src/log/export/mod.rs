@@ -47,7 +47,7 @@ pub(super) fn run(directory: &DataDirectory, options: &Export, out: &mut dyn Wri
             continue;
         }
         let value = sources.value(newest)?;
-        let expire_at = newest.expire_at.filter(|_| !options.no_expiry);
+        let expire_at = newest.expire_at().filter(|_| !options.no_expiry);
         writer.write(*db, &key, &value, expire_at, newest.place.lsn)?;
     }
     Ok(Outcome::Sound)

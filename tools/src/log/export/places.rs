@@ -40,18 +40,33 @@ pub(super) struct Place {
     pub(super) lsn: Lsn,
 }
 
-/// The newest record of a key, and what it is based on.
+/// The newest record of a key. There is one in memory for every key: it is small.
 #[derive(Debug)]
 pub(super) struct Newest {
     pub(super) place: Place,
-    pub(super) table: TableId,
-    pub(super) expire_at: Option<UnixMillis>,
+    table: TableId,
+    /// Unix ms; the greatest number: never.
+    expire_at: i64,
+    /// What few keys have.
+    pub(super) rest: Option<Box<Rest>>,
+}
+const _: () = assert!(size_of::<Newest>() == 48);
+
+/// What a record needs that is more than a whole value in its entry.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
     /// The records that a delta is based on, the image first.
     pub(super) chain: Vec<Place>,
-    /// Its base is not in the log: which is right only if something newer follows.
+    /// The first one's base is not in the log: which is right only if something newer follows.
     pub(super) broken: Option<Lsn>,
     /// The image's value, if it has a segment of its own.
-    pub(super) value: Option<Box<ValueRef>>,
+    pub(super) value: Option<ValueRef>,
+}
+
+impl Newest {
+    pub(super) fn expire_at(&self) -> Option<UnixMillis> {
+        (self.expire_at != i64::MAX).then_some(UnixMillis(self.expire_at))
+    }
 }
 
 /// All keys.
@@ -150,28 +165,24 @@ impl Places {
         if header.code.has_key() && header.value_type != ValueType::String {
             return Err(LogError::Export(format!("LSN {} is of a {:?}, which this version cannot export", place.lsn, header.value_type)));
         }
-        let mut broken = None;
-        let (chain, value) = match header.code {
+        let rest = match header.code {
             OpCode::Put if header.value_segment => {
                 let value = ValueRef::decode(op.body).map_err(|error| corrupt(error.to_string()))?;
-                (Vec::new(), Some(Box::new(value)))
+                Some(Box::new(Rest { value: Some(value), ..Rest::default() }))
             }
-            OpCode::Put => (Vec::new(), None),
+            OpCode::Put => None,
             OpCode::Delta => {
                 let delta = Delta::decode(op.body).map_err(|error| corrupt(error.to_string()))?;
                 let based = |base: &Newest| (base.place.lsn, base.place.op) == (delta.base_lsn, delta.base_op);
-                match self.keys.remove(&id).filter(based) {
-                    Some(mut base) => {
-                        base.chain.push(base.place);
-                        broken = base.broken;
-                        (base.chain, base.value)
+                Some(match self.keys.remove(&id).filter(based) {
+                    Some(base) => {
+                        let mut rest = base.rest.unwrap_or_default();
+                        rest.chain.push(base.place);
+                        rest
                     }
                     // Cleaning drops the base of a delta that is dead itself.
-                    None => {
-                        broken = Some(delta.base_lsn);
-                        (Vec::new(), None)
-                    }
-                }
+                    None => Box::new(Rest { broken: Some(delta.base_lsn), ..Rest::default() }),
+                })
             }
             OpCode::Tombstone => {
                 self.keys.remove(&id);
@@ -179,20 +190,21 @@ impl Places {
             }
             OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart | OpCode::ExpiredUpTo => return Ok(()),
         };
-        self.keys.insert(id, Newest { place, table: header.table, expire_at: header.expire_at, chain, broken, value });
+        let expire_at = header.expire_at.map_or(i64::MAX, |at| at.0);
+        self.keys.insert(id, Newest { place, table: header.table, expire_at, rest });
         Ok(())
     }
 
     /// Values in segments of their own, of keys in a database.
     pub(super) fn values(&self) -> impl Iterator<Item = u128> {
         let live = self.keys.values().filter(|newest| self.tables.db_of(newest.table).is_some());
-        live.filter_map(|newest| newest.value.as_ref().map(|value| value.value_id))
+        live.filter_map(|newest| newest.rest.as_ref()?.value.map(|value| value.value_id))
     }
 
     /// The keys that have not expired by then, with their databases.
     pub(super) fn live(self, now: UnixMillis) -> Vec<(Db, Newest)> {
         let Self { keys, tables, .. } = self;
-        let live = keys.into_values().filter(|newest| newest.expire_at.is_none_or(|at| at > now));
+        let live = keys.into_values().filter(|newest| newest.expire_at().is_none_or(|at| at > now));
         live.filter_map(|newest| Some((tables.db_of(newest.table)?, newest))).collect()
     }
 }

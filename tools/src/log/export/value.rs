@@ -13,7 +13,7 @@ use esker_storage::segment::names::FileName;
 
 use super::super::directory::{DataDirectory, Segment};
 use super::super::{LogError, value_segment};
-use super::places::{Newest, Place};
+use super::places::{Newest, Place, Rest};
 
 /// A segment that stays open.
 struct Source {
@@ -57,15 +57,17 @@ impl Sources {
 
     /// The value of a record, folded with what it is based on.
     pub(super) fn value(&self, newest: &Newest) -> Result<Vec<u8>, LogError> {
-        if let Some(base) = newest.broken {
-            let place = newest.chain.first().unwrap_or(&newest.place);
+        let nothing = Rest::default();
+        let rest = newest.rest.as_deref().unwrap_or(&nothing);
+        if let Some(base) = rest.broken {
+            let place = rest.chain.first().unwrap_or(&newest.place);
             let path = self.segments[place.segment as usize].path.clone();
             let reason = format!("a delta on LSN {base}, which has no such record");
             return Err(StorageError::Corrupt { path, offset: u64::from(place.offset), lsn: place.lsn, reason }.into());
         }
         let mut value = Vec::new();
-        for place in newest.chain.iter().chain([&newest.place]) {
-            self.with_op(*place, |op| match (op.header.code, newest.value.as_deref()) {
+        for place in rest.chain.iter().chain([&newest.place]) {
+            self.with_op(*place, |op| match (op.header.code, &rest.value) {
                 (OpCode::Delta, _) => change(&mut value, op),
                 (_, None) => {
                     value = op.body.to_vec();

@@ -282,17 +282,25 @@ fn the_index_is_removed_on_demand_and_comes_back() {
 }
 
 #[test]
-fn a_lost_flush_is_not_repaired_by_a_guess() {
+fn a_lost_flush_or_swap_is_not_repaired_by_a_guess() {
     let mut server = Server::start();
     let mut connection = server.connect();
-    for line in ["SET a 1", "FLUSHDB", "SET a 2"] {
+    for line in ["SET a 1", "FLUSHDB", "SET a 2", "SWAPDB 0 1"] {
         assert_eq!(connection.ask(line), "+OK|");
     }
     server.terminate();
-    let flush = dump(server.dir(), &["--op", "flush"]);
-    change(&segments(server.dir())[0], flush[0]["offset"].as_u64().unwrap() as usize + 10, 1, 1);
-    let error = log(server.dir(), &["repair", "--apply"]).unwrap_err().to_string();
-    assert!(error.contains("a FLUSHDB, FLUSHALL or SWAPDB is lost there"), "{error}");
+    let path = &segments(server.dir())[0];
+    for kind in ["flush", "swap"] {
+        let offset = dump(server.dir(), &["--op", kind])[0]["offset"].as_u64().unwrap() as usize;
+        for byte in [0, 10] {
+            change(path, offset + byte, 1, 1);
+            let before = fs::read(path).unwrap();
+            let error = log(server.dir(), &["repair", "--apply"]).unwrap_err().to_string();
+            assert!(error.contains("a FLUSHDB, FLUSHALL or SWAPDB is lost there"), "{error}");
+            assert!(fs::read(path).unwrap() == before);
+            change(path, offset + byte, 1, 1);
+        }
+    }
 }
 
 /// A server whose log was cleaned, and what it holds.

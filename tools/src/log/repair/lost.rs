@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use esker_storage::codec::delta::Delta;
-use esker_storage::codec::entry::EntryView;
+use esker_storage::codec::entry::{EntryView, SINGLE_HEADER};
 use esker_storage::codec::op::OpCode;
 use esker_storage::manifest::Manifest;
 use esker_storage::segment::footer::key_hash;
@@ -72,6 +72,10 @@ pub(super) struct Lost {
     pub(super) dependents: HashMap<Generation, BTreeMap<u32, Vec<u32>>>,
     /// Tables that are written to and were given to a database nowhere: that was lost.
     pub(super) unknown_tables: HashSet<u32>,
+    /// Where a change of whole databases is among what is damaged.
+    pub(super) control: Option<Lsn>,
+    /// Entries of which nothing can be read.
+    pub(super) unreadable: u64,
     pub(super) tables: Tables,
     seed: u64,
     /// LSNs that are lost.
@@ -90,6 +94,8 @@ impl Lost {
             incomplete: false,
             dependents: HashMap::new(),
             unknown_tables: HashSet::new(),
+            control: None,
+            unreadable: 0,
             tables: Tables::of(manifest),
             seed: manifest.identity.key_hash_seed,
             holes: Vec::new(),
@@ -130,9 +136,21 @@ impl Lost {
         }
         self.incomplete |= !hinted;
         let damaged = &bytes[hole.from..hole.to.min(bytes.len())];
-        let mut at = 0;
+        // The code of an entry's first op stands at a fixed place, whatever is wrong elsewhere.
+        let is_control = |code: u8| [OpCode::FlushTables, OpCode::SwapDatabases].iter().any(|control| control.to_byte() == code);
+        if damaged.get(SINGLE_HEADER + 4).is_some_and(|code| is_control(*code)) {
+            self.control = Some(hole.first);
+        }
+        let (mut at, mut read) = (0, 0);
         while let Some(entry) = damaged.get(at..).and_then(|rest| EntryView::trusted(rest).ok()) {
-            for (_, op) in entry.ops().filter(|(_, op)| op.header.code.has_key()) {
+            read += 1;
+            for (_, op) in entry.ops() {
+                if is_control(op.header.code.to_byte()) {
+                    self.control = Some(entry.head().lsn);
+                }
+                if !op.header.code.has_key() {
+                    continue;
+                }
                 let (table, hash) = (op.header.table, key_hash(op.key, self.seed).0);
                 let seed = segment.header.seed().lsn(entry.head().lsn).op(op.header.op_number());
                 let known = self.keys.contains_key(&(table.0, hash));
@@ -143,6 +161,7 @@ impl Lost {
             }
             at += (entry.header().len as usize).max(1);
         }
+        self.unreadable += hole.missing().saturating_sub(read);
     }
 
     fn concern(&mut self, table: TableId, hash: u64, lost: Lsn, name: Option<&[u8]>, certain: bool) {

@@ -29,16 +29,8 @@ pub(super) fn run(directory: &DataDirectory, options: &Repair, out: &mut dyn Wri
     if !needed {
         writeln!(out, "the log is sound: nothing to repair")?;
     }
-    if let Some(table) = lost.unknown_tables.iter().next() {
-        let segment = plan.walked.iter().find(|segment| !segment.holes.is_empty());
-        return Err(LogError::CannotRepair {
-            path: segment.map(|segment| segment.file.path.clone()).unwrap_or_default(),
-            offset: segment.map_or(0, |segment| segment.holes[0].from as u64),
-            lsn: segment.map_or_else(Default::default, |segment| segment.holes[0].first),
-            reason: format!(
-                "a FLUSHDB, FLUSHALL or SWAPDB is lost there: it is not known which database has table {table}; restore a backup"
-            ),
-        });
+    if let Some(error) = lost_databases(&plan, &lost) {
+        return Err(error);
     }
     if !options.apply {
         if needed || options.rebuild_index {
@@ -56,6 +48,21 @@ pub(super) fn run(directory: &DataDirectory, options: &Repair, out: &mut dyn Wri
         writeln!(out, "removed the index: the next start builds it again")?;
     }
     if needed { verify::run(directory, &Plain { json: false }, out) } else { Ok(Outcome::Sound) }
+}
+
+/// Without its changes of whole databases nobody knows which database a record is of.
+fn lost_databases(plan: &Plan, lost: &Lost) -> Option<LogError> {
+    if lost.control.is_none() && lost.unknown_tables.is_empty() {
+        return None;
+    }
+    let damaged = plan.walked.iter().find_map(|segment| Some((segment, segment.holes.iter().find(|hole| hole.missing() > 0)?)));
+    let (segment, hole) = damaged?;
+    Some(LogError::CannotRepair {
+        path: segment.file.path.clone(),
+        offset: hole.from as u64,
+        lsn: lost.control.unwrap_or(hole.first),
+        reason: "a FLUSHDB, FLUSHALL or SWAPDB is lost there, and with it which database the records are of; restore a backup".to_owned(),
+    })
 }
 
 /// Takes the lock that a server holds.
@@ -114,6 +121,9 @@ fn keys(lost: &Lost, out: &mut dyn Write) -> Result<(), LogError> {
     }
     if unharmed > 0 {
         writeln!(out, "  {unharmed} other keys in it were written again since, and are as they should be")?;
+    }
+    if lost.unreadable > 0 {
+        writeln!(out, "  of {} entries nothing can be read: if a SWAPDB was among them, its databases stay exchanged", lost.unreadable)?;
     }
     if lost.incomplete {
         writeln!(

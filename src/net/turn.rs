@@ -104,6 +104,9 @@ impl Connection {
             }
         }
         end.lsn = self.server.lsn_to_flush(turn.lsn);
+        if turn.lsn > Lsn(0) && end.wait.is_none() {
+            end.wait = self.server.shard.log().space().write_delay().map(Wait::Sleep);
+        }
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();
         (used, end)

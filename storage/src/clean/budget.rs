@@ -39,6 +39,21 @@ pub(super) fn rate(load: Load) -> Option<f64> {
     Some((load.growth / freed * (1.5 + 4.0 * pressure)).max(LEAST * (1.0 + 8.0 * pressure)))
 }
 
+/// From this share of the space in use on, writers are held back: cleaning does not keep up with them.
+const HELD_BACK: f64 = 0.94;
+/// How long a connection pauses after a batch of writes when there is no space left at all.
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// How long a connection pauses after a batch of writes, so that the log grows no faster than cleaning frees. `reclaims`: there is something
+/// to wait for.
+pub(super) fn write_delay(used: f64, reclaims: bool) -> Duration {
+    if used <= HELD_BACK || !reclaims {
+        return Duration::ZERO;
+    }
+    let pressure = ((used - HELD_BACK) / (1.0 - HELD_BACK)).min(1.0);
+    LONGEST.mul_f64(pressure * pressure)
+}
+
 /// Keeps to a rate.
 pub(super) struct Throttle<'a> {
     /// The rate now; asked for again and again, because load changes during a job.
@@ -89,6 +104,14 @@ mod tests {
     #[test]
     fn an_idle_log_is_cleaned_slowly() {
         assert_eq!(rate(Load { growth: 0.0, used: 0.0, live: 0.5 }), Some(LEAST));
+    }
+
+    #[test]
+    fn writers_are_held_back_only_near_the_limit_and_only_for_something() {
+        assert_eq!(write_delay(0.9, true), Duration::ZERO);
+        assert_eq!(write_delay(1.0, false), Duration::ZERO);
+        assert!(write_delay(0.96, true) < write_delay(0.99, true));
+        assert_eq!(write_delay(1.2, true), LONGEST);
     }
 
     #[test]

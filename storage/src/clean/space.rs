@@ -1,6 +1,9 @@
 //! How much of the disk a shard may take.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::budget::write_delay;
 
 /// The limit, and how far it is reached. What checks it is the making of segments: nothing else grows by itself.
 #[derive(Debug, Default)]
@@ -10,6 +13,9 @@ pub struct SpaceLimit {
     used: AtomicU64,
     /// What the log leaves free of the limit: for cleaning, and for the checkpoint that lets it give space back.
     reserve: AtomicU64,
+    /// Whether cleaning has something to give back.
+    reclaims: AtomicBool,
+    delay_micros: AtomicU64,
 }
 
 /// Segments that cleaning may still write when the log may not grow any more.
@@ -35,6 +41,25 @@ impl SpaceLimit {
 
     pub(crate) fn set_used(&self, bytes: u64) {
         self.used.store(bytes, Ordering::Relaxed);
+        let delay = write_delay(self.share(), self.reclaims());
+        self.delay_micros.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether room can be expected without anything being deleted.
+    pub(crate) fn reclaims(&self) -> bool {
+        self.reclaims.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_reclaims(&self, reclaims: bool) {
+        self.reclaims.store(reclaims, Ordering::Relaxed);
+    }
+
+    /// How long whoever has just written should pause, so that cleaning keeps up with the log; none as a rule.
+    #[inline]
+    #[must_use]
+    pub fn write_delay(&self) -> Option<Duration> {
+        let micros = self.delay_micros.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
     }
 
     pub(crate) fn set_reserve(&self, segment: u64, checkpoint: u64) {

@@ -24,6 +24,8 @@ use crate::types::{Lsn, SegmentId};
 
 /// How often the thread looks whether there is something to do.
 const TICK: Duration = Duration::from_millis(100);
+/// How often the space in use is measured during a job.
+const MEASURE: Duration = Duration::from_millis(20);
 /// Cells counted under one lock.
 const COUNT: usize = 2000;
 /// Dead bytes may lie about up to this part of the log: the files then take at most 1.5 times what is live in them.
@@ -273,6 +275,7 @@ impl Worker {
         } else {
             (dead > allowed && dead > f64::from(self.log.segment_size)).then_some(LEAST_DEAD)
         };
+        self.log.space.set_reclaims(self.retired.bytes() > 0 || dead > f64::from(self.log.segment_size));
         let waiting = candidates.iter().any(|c| !c.eligible && least_dead.is_some_and(|least| 1.0 - c.live >= least));
         let possible = candidates.iter().any(|c| c.eligible && least_dead.is_some_and(|least| 1.0 - c.live >= least));
         Demand { least_dead, share, total, stuck: waiting && !possible }
@@ -320,7 +323,15 @@ impl Worker {
         let mut job = Job { log: &self.log, index: &self.index, victims, judge, room: u64::from(self.log.segment_size) };
         let (log, shared) = (&self.log, &self.shared);
         let growth = self.growth.rate;
-        let rate = || budget::rate(Load { growth, used: log.space.share(), live });
+        let measured = std::cell::Cell::new(Instant::now());
+        let rate = || {
+            if measured.get().elapsed() >= MEASURE {
+                // What fails here fails at the next look, too.
+                let _ = log.measure_space(&self.index);
+                measured.set(Instant::now());
+            }
+            budget::rate(Load { growth, used: log.space.share(), live })
+        };
         let wait = |pause| shared.wait(pause);
         let started = Instant::now();
         let mut pace = Throttle { rate: &rate, wait: &wait, since: started, bytes: 0 };

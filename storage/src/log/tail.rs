@@ -25,6 +25,9 @@ const POPULATE: usize = 256 << 10;
 /// How long an append waits for a spare that is being made before it gives up.
 const SPARE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same if there is no room for one, and cleaning is about to make some.
+const CLEANING_PATIENCE: Duration = Duration::from_millis(200);
+
 /// The active segment and what the next entry gets.
 pub(crate) struct Tail {
     pub(crate) segment: Arc<Segment>,
@@ -159,8 +162,11 @@ impl Log {
             if let Some(spare) = tail.spare.take() {
                 return Ok(spare);
             }
-            let timed_out = !tail.spare_failed && self.spare_ready.wait_for(tail, SPARE_PATIENCE).timed_out();
-            if tail.spare.is_none() && (tail.spare_failed || timed_out) {
+            // Without room, only cleaning can help, and not for long: readers of the same stripes wait, too.
+            let refused = tail.spare_failed && !self.space.reclaims();
+            let patience = if tail.spare_failed { CLEANING_PATIENCE } else { SPARE_PATIENCE };
+            let timed_out = !refused && self.spare_ready.wait_for(tail, patience).timed_out();
+            if tail.spare.is_none() && (refused || timed_out) {
                 self.counts.refused();
                 return Err(StorageError::DiskFull { path: self.directory.path("") });
             }

@@ -63,6 +63,10 @@ fn live(files: &FaultyDirectory, history: &History, acknowledged: &Acknowledged,
         if n % 700 == 699 {
             shard.checkpoint().unwrap();
         }
+        if n % 400 == 399 {
+            // Every step of it is one at which power may be lost.
+            shard.request_cleaning();
+        }
     }
     if rng.random_bool(0.5) {
         shard.close().unwrap();

@@ -13,6 +13,7 @@ use crate::index::Index;
 use crate::log::{Log, Segment};
 use crate::segment::SEGMENT_HEADER;
 use crate::segment::names::FileName;
+use crate::shard::Values;
 use crate::types::{Location, Lsn};
 
 /// What a job did.
@@ -29,6 +30,7 @@ pub(super) struct Job<'a> {
     pub(super) log: &'a Log,
     pub(super) index: &'a Index,
     pub(super) victims: &'a [Arc<Segment>],
+    pub(super) values: &'a Values,
     pub(super) judge: Judge<'a>,
     /// Bytes of the largest segment to write.
     pub(super) room: u64,
@@ -49,6 +51,9 @@ impl Job<'_> {
         if !matches!(replaced, Ok(true)) {
             self.discard(&outputs);
             return replaced.map(|_| None);
+        }
+        for value in self.judge.values.drain(..) {
+            self.values.bury(value, self.judge.seen);
         }
         let old = |id| self.victims.iter().any(|victim| victim.id() == id);
         for output in &outputs {

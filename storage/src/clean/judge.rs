@@ -1,8 +1,10 @@
 //! Whether an op has to stay.
 
+use crate::codec::DecodeError;
 use crate::codec::delta::Delta;
 use crate::codec::entry::Fate;
 use crate::codec::op::{OpCode, OpView};
+use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::Log;
@@ -27,6 +29,8 @@ pub(super) struct Judge<'a> {
     pub(super) evicts: bool,
     /// The highest LSN consulted so far when an op was dropped.
     pub(super) seen: Lsn,
+    /// Value segments that dropped ops named, and no live record names.
+    pub(super) values: Vec<u128>,
 }
 
 /// A key as the index knows it.
@@ -57,6 +61,16 @@ impl Place {
     }
 }
 
+/// The value segment that an op names.
+fn value_of(op: &OpView<'_>) -> Result<Option<u128>> {
+    if !op.header.value_segment {
+        return Ok(None);
+    }
+    let undecodable =
+        |error: DecodeError| StorageError::Corrupt { path: "the log".into(), offset: 0, lsn: Lsn(0), reason: error.to_string() };
+    ValueRef::decode(op.body).map(|reference| Some(reference.value_id)).map_err(undecodable)
+}
+
 impl Judge<'_> {
     /// The fate of the op of an entry that lies at `location`.
     pub(super) fn fate(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<Fate> {
@@ -71,7 +85,9 @@ impl Judge<'_> {
             });
         }
         let Some(place) = Place::of(op, &self.tables, self.log.key_hash_seed) else {
-            return Ok(self.drop_for(self.tables.lsn));
+            let fate = self.drop_for(self.tables.lsn);
+            self.bury_value(op, fate)?;
+            return Ok(fate);
         };
         let candidates = place.candidates(self.index);
         if candidates.contains(&location) {
@@ -80,9 +96,28 @@ impl Judge<'_> {
         match self.newest(&candidates, op.key)? {
             Some(newest) if newest.lsn < lsn => Ok(Fate::Keep),
             Some(newest) if self.is_base(lsn, op, &newest)? => Ok(Fate::Keep),
-            Some(newest) => Ok(self.drop_for(newest.lsn)),
-            None => Ok(self.fate_of_absent(lsn, op)),
+            Some(newest) => {
+                let fate = self.drop_for(newest.lsn);
+                // A delta may be based on another record that names the same value.
+                if newest.code != OpCode::Delta && newest.value != value_of(op)? {
+                    self.bury_value(op, fate)?;
+                }
+                Ok(fate)
+            }
+            None => {
+                let fate = self.fate_of_absent(lsn, op);
+                self.bury_value(op, fate)?;
+                Ok(fate)
+            }
         }
+    }
+
+    /// Notes the value segment of an op that goes.
+    fn bury_value(&mut self, op: &OpView<'_>, fate: Fate) -> Result<()> {
+        if fate != Fate::Keep {
+            self.values.extend(value_of(op)?);
+        }
+        Ok(())
     }
 
     /// The newest record of a key, among those whose hash is the key's.
@@ -115,7 +150,7 @@ impl Judge<'_> {
         }
     }
 
-    fn undecodable(&self, lsn: Lsn, error: &crate::codec::DecodeError) -> StorageError {
+    fn undecodable(&self, lsn: Lsn, error: &DecodeError) -> StorageError {
         StorageError::Corrupt { path: self.log.directory.path(""), offset: 0, lsn, reason: error.to_string() }
     }
 

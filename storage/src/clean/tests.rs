@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -269,6 +269,62 @@ fn flushed_databases_are_given_back_and_stay_empty() {
     model.verify(300);
     model.rebuild(false);
     model.verify(300);
+}
+
+/// Files of value segments.
+fn value_files(model: &Model) -> usize {
+    let names = model.directory.subdirectory("shard-0").unwrap().list().unwrap();
+    names.iter().filter(|name| name.ends_with(".seg") && !name.contains('-')).count()
+}
+
+fn wait_for_value_files(model: &Model, wanted: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while value_files(model) != wanted {
+        assert!(Instant::now() < deadline, "{} files of value segments, not {wanted}", value_files(model));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn large_values_go_when_no_record_names_them() {
+    let mut model = Model::new(8);
+    for n in 0..4 {
+        model.put(format!("key:{n}"), 40_000);
+    }
+    // Another record of the same value: the file is that of the new record.
+    let shard = model.shard();
+    within(shard, |txn| txn.set_expire(Db(0), &shard.key(b"key:0"), Some(UnixMillis(i64::MAX))));
+    model.put("key:1".to_owned(), 40_000);
+    model.put("key:2".to_owned(), 5);
+    within(model.shard(), |txn| txn.delete(Db(0), &model.shard().key(b"key:3")));
+    model.keys.remove("key:3");
+    model.shard().flush_log().unwrap();
+    wait_for_value_files(&model, 2);
+    model.verify(4);
+}
+
+#[test]
+fn large_values_that_a_kill_left_behind_go_with_their_records() {
+    let mut model = Model::new(9);
+    for n in 0..4 {
+        model.put(format!("large:{n}"), 40_000);
+    }
+    model.put("large:0".to_owned(), 5);
+    model.reopen(false);
+    within(model.shard(), |txn| {
+        for n in 0..4 {
+            txn.delete(Db(0), &model.shard().key(format!("large:{n}").as_bytes()))?;
+        }
+        Ok(())
+    });
+    model.keys.clear();
+    model.reopen(false);
+    // What is left of them lies in segments that are sealed and cleaned.
+    model.write(2000, 50);
+    model.clean();
+    model.shard().flush_log().unwrap();
+    wait_for_value_files(&model, 0);
+    model.verify(50);
 }
 
 #[test]

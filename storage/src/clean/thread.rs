@@ -20,6 +20,7 @@ use crate::error::{Result, StorageError};
 use crate::index::{Index, STORED_CELL_BYTES};
 use crate::log::{Log, SealedCounts, Segment};
 use crate::segment::footer::Footer;
+use crate::shard::Values;
 use crate::types::{Lsn, SegmentId};
 
 /// How often the thread looks whether there is something to do.
@@ -28,6 +29,8 @@ const TICK: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_millis(20);
 /// Cells counted under one lock.
 const COUNT: usize = 2000;
+/// Pause between two such counts: right after a start the processor is wanted for requests, and cleaning has time.
+const COUNT_PAUSE: Duration = Duration::from_millis(1);
 /// Dead bytes may lie about up to this part of the log: the files then take at most 1.5 times what is live in them.
 const DEAD_SHARE: f64 = 0.3;
 /// A segment is cleaned if at least this part of it is dead: in general, and when space is short or a pass was asked for.
@@ -63,7 +66,13 @@ struct State {
 }
 
 impl Cleaning {
-    pub(crate) fn start(log: &Arc<Log>, index: &Arc<Index>, checkpointer: &Arc<Checkpointer>, ask: AskCheckpoint) -> Result<Self> {
+    pub(crate) fn start(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        values: &Arc<Values>,
+        checkpointer: &Arc<Checkpointer>,
+        ask: AskCheckpoint,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared { pinned: AtomicU64::new(u64::MAX), ..Shared::default() });
         let old: HashSet<SegmentId> =
             log.segments().in_order().iter().filter(|segment| segment.is_sealed()).map(|segment| segment.id()).collect();
@@ -74,6 +83,7 @@ impl Cleaning {
             shared: Arc::clone(&shared),
             log: Arc::clone(log),
             index: Arc::clone(index),
+            values: Arc::clone(values),
             checkpointer: Arc::clone(checkpointer),
             ask,
             old,
@@ -152,6 +162,7 @@ struct Worker {
     shared: Arc<Shared>,
     log: Arc<Log>,
     index: Arc<Index>,
+    values: Arc<Values>,
     checkpointer: Arc<Checkpointer>,
     ask: AskCheckpoint,
     /// Segments that were sealed at the start: their cells are counted one by one.
@@ -174,11 +185,7 @@ impl Worker {
         }
         let mut pause = Duration::ZERO;
         while !self.shared.wait(pause) {
-            pause = match self.step() {
-                Ok(true) => Duration::ZERO,
-                Ok(false) => TICK,
-                Err(error) => self.failed(&error),
-            };
+            pause = self.step().unwrap_or_else(|error| self.failed(&error));
         }
     }
 
@@ -192,32 +199,34 @@ impl Worker {
         10 * TICK
     }
 
-    /// Does one thing; whether to go on at once.
-    fn step(&mut self) -> Result<bool> {
+    /// Does one thing; how long to wait before the next.
+    fn step(&mut self) -> Result<Duration> {
         self.growth.note(self.log.appended_bytes());
         if !self.counted {
             let old = &self.old;
             self.counted = !self.index.count_live_cells(COUNT, |id| old.contains(&id));
             if !self.counted {
-                return Ok(true);
+                return Ok(COUNT_PAUSE);
             }
         }
         self.log.durability().check()?;
         self.log.measure_space(&self.index)?;
         self.retired.remove(&self.log, &self.index, &self.checkpointer, &self.shared.counts)?;
+        let settled = self.log.durability().flushed().min(Lsn(self.shared.pinned.load(Ordering::Acquire)));
+        self.values.remove_buried(settled)?;
         let segments = self.sealed();
         let candidates = self.candidates(&segments);
         let demand = self.demand(&candidates);
         self.ask_for_checkpoint(&demand);
-        let Some(least) = demand.least_dead else { return Ok(false) };
+        let Some(least) = demand.least_dead else { return Ok(TICK) };
         let Some(range) = pick(&candidates, u64::from(self.log.segment_size), least) else {
             self.pass_ended(&candidates);
-            return Ok(false);
+            return Ok(TICK);
         };
         let live = candidates[range.clone()].iter().map(|c| c.live * c.bytes as f64).sum::<f64>();
         let bytes = candidates[range.clone()].iter().map(|c| c.bytes as f64).sum::<f64>();
         self.clean(&segments, range, live / bytes.max(1.0))?;
-        Ok(true)
+        Ok(Duration::ZERO)
     }
 
     /// Sealed segments by LSN. Those sealed since the last look get their figure.
@@ -319,8 +328,10 @@ impl Worker {
             now: wall_clock(),
             evicts: false,
             seen: Lsn(0),
+            values: Vec::new(),
         };
-        let mut job = Job { log: &self.log, index: &self.index, victims, judge, room: u64::from(self.log.segment_size) };
+        let mut job =
+            Job { log: &self.log, index: &self.index, victims, values: &self.values, judge, room: u64::from(self.log.segment_size) };
         let (log, shared) = (&self.log, &self.shared);
         let growth = self.growth.rate;
         let measured = std::cell::Cell::new(Instant::now());

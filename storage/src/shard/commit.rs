@@ -11,6 +11,7 @@ use crate::codec::content_hash::slot_digest_term;
 use crate::codec::control::FlushedTable;
 use crate::codec::entry::{EntryBuilder, SINGLE_HEADER, encode_single, single_len};
 use crate::codec::op::{Op, OpCode};
+use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
 use crate::index::{CounterChange, IndexError};
 use crate::log::Appended;
@@ -111,6 +112,9 @@ impl Transaction<'_> {
         if op.old.is_some_and(|old| old.expired) {
             self.superseded_expired(op);
         }
+        if let Some(value) = op.old.and_then(|old| old.value).filter(|value| !self.still_names(op, *value)) {
+            self.shard.values.bury(value, lsn);
+        }
         if let Some(base) = op.base {
             self.carry_materialised(base, op, location);
         }
@@ -121,6 +125,13 @@ impl Transaction<'_> {
         if let Some(db) = (0..DATABASES).map(Db).find(|db| self.shard.table(*db) == op.table) {
             self.shard.expiry.superseded(db, self.pending.key(op));
         }
+    }
+
+    /// Whether an op names a value segment itself, or by way of the record that it is a delta of.
+    #[cold]
+    fn still_names(&self, op: &PendingOp, value: u128) -> bool {
+        let names = || ValueRef::decode(self.pending.body(op)).is_ok_and(|reference| reference.value_id == value);
+        op.code == OpCode::Delta || (op.value_segment && names())
     }
 
     /// The cell of an op's key, after other ops of the same entry may have moved it.

@@ -54,7 +54,7 @@ impl Shard {
         let readers = Readers::start(options.reader_threads, &log, &values)?;
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
         let background = Background::start(&log, &index, &checkpointer, &options)?;
-        let cleaning = Cleaning::start(&log, &index, &checkpointer, background.checkpoint_request())?;
+        let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
         let expiry = Expiry::start(&log, &index, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),

@@ -1,7 +1,7 @@
 //! Looking at records without a transaction and without a lock: for background work, which may wait for the medium.
 
-use super::locate;
 use super::record::{Fetched, Record};
+use super::{chain, locate};
 use crate::codec::op::OpCode;
 use crate::error::{Result, StorageError};
 use crate::log::SegmentTable;
@@ -13,6 +13,8 @@ pub(crate) struct Newest {
     /// Number of the op in its entry.
     pub(crate) number: u32,
     pub(crate) code: OpCode,
+    /// The value segment that it names.
+    pub(crate) value: Option<u128>,
     /// The body of a delta; empty for others, which nobody needs whole.
     pub(crate) body: Vec<u8>,
 }
@@ -33,7 +35,8 @@ pub(crate) fn newest_at(segments: &SegmentTable, location: Location, key: &[u8])
     }
     let code = record.header.code;
     let body = if code == OpCode::Delta { record.body().to_vec() } else { Vec::new() };
-    Ok(Some(Newest { lsn: record.lsn(), number: record.header.op_number(), code, body }))
+    let value = if record.header.value_segment { Some(chain::value_ref(record.body())?.value_id) } else { None };
+    Ok(Some(Newest { lsn: record.lsn(), number: record.header.op_number(), code, value, body }))
 }
 
 /// Where the op of this LSN and number lies.

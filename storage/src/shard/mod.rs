@@ -3,6 +3,7 @@
 mod ahead;
 mod background;
 mod batch;
+mod buried;
 mod chain;
 mod commit;
 mod engine;

@@ -33,6 +33,8 @@ pub(super) struct Old {
     pub(super) counted: Counted,
     /// Its time had come: to everyone it was absent already.
     pub(super) expired: bool,
+    /// The value segment that its record names.
+    pub(super) value: Option<u128>,
 }
 
 /// What a record adds to the counters of its slot.

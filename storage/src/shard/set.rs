@@ -59,6 +59,10 @@ impl Shard {
             let bytes = segments.get(location.segment()).and_then(|segment| segment.hot_bytes(location.offset()));
             let op = bytes.and_then(|bytes| OpView::parse(bytes).ok()).ok_or(NotPlain)?;
             let same = op.key == key.bytes();
+            if same && op.header.value_segment {
+                // Its file is to be removed.
+                return Err(NotPlain);
+            }
             if same {
                 newest = Some((counted_parts(&op).map_err(|_| NotPlain)?, op.header.expire_at));
             }

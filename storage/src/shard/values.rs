@@ -7,9 +7,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::buried::Buried;
 use crate::codec::checksum::{ShardSeed, ValueSeed, crc};
 use crate::codec::content_hash::ContentHasher;
 use crate::codec::value_ref::ValueRef;
@@ -147,11 +149,19 @@ pub(crate) struct Values {
     history: HistoryId,
     shard: ShardId,
     open: Mutex<VecDeque<(u128, Arc<dyn File>)>>,
+    buried: Buried,
 }
 
 impl Values {
     pub(crate) fn new(directory: Arc<dyn Directory>, history: HistoryId, shard: ShardId) -> Self {
-        Self { directory, seed: ShardSeed::new(history, shard), history, shard, open: Mutex::new(VecDeque::new()) }
+        Self {
+            directory,
+            seed: ShardSeed::new(history, shard),
+            history,
+            shard,
+            open: Mutex::new(VecDeque::new()),
+            buried: Buried::default(),
+        }
     }
 
     /// Writes a value into a segment of its own.
@@ -211,6 +221,26 @@ impl Values {
         self.open.lock().retain(|(known, _)| *known != stored.reference.value_id);
         let name = FileName::Value(stored.reference.value_id).to_string();
         self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))
+    }
+
+    /// The live record that named a value segment was superseded by the entry of this LSN, and no other names it.
+    pub(crate) fn bury(&self, id: u128, superseder: Lsn) {
+        self.buried.add(id, superseder, Instant::now());
+    }
+
+    /// Removes the files of buried value segments whose superseders are at or below `settled`. Returns how many went.
+    pub(crate) fn remove_buried(&self, settled: Lsn) -> Result<u64> {
+        let due = self.buried.due(settled, Instant::now());
+        for id in &due {
+            self.open.lock().retain(|(known, _)| known != id);
+            let name = FileName::Value(*id).to_string();
+            match self.directory.remove(&name) {
+                // Buried twice: when its record was superseded, and when cleaning dropped that.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => outcome.map_err(StorageError::io("remove", self.directory.path(&name)))?,
+            }
+        }
+        Ok(due.len() as u64)
     }
 
     fn keep(&self, id: u128, file: Arc<dyn File>) {

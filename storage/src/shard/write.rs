@@ -126,7 +126,8 @@ impl Transaction<'_> {
     fn old(&self, table: Table, key: &Key<'_>) -> Result<Option<Old>> {
         let Some((cell, record)) = self.find(table, key)? else { return Ok(None) };
         let expired = record.header.expire_at.is_some_and(|at| at <= self.now());
-        Ok(Some(Old { cell, counted: counted(&record)?, expired }))
+        let value = if record.header.value_segment { Some(chain::value_ref(record.body())?.value_id) } else { None };
+        Ok(Some(Old { cell, counted: counted(&record)?, expired, value }))
     }
 
     /// Removes all keys of a database (plan: all stripes, exclusive).

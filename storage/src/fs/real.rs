@@ -5,6 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -103,13 +104,16 @@ impl Directory for RealDirectory {
         let path = self.path.join(name);
         // Not truncated on opening: until the lock is ours, the pid within is the holder's.
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK {
+                return Err(error.into());
+            }
+            if Instant::now() >= deadline {
                 let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, LockHeld { pid }));
             }
-            Err(error) => return Err(error.into()),
+            std::thread::sleep(LOCK_PATIENCE / 20);
         }
         file.set_len(0)?;
         file.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
@@ -145,6 +149,10 @@ impl Directory for RealDirectory {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
+
+/// How long a lock is waited for: a holder that is just ending, or its child that has not yet become another program, is no reason to
+/// give up.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 struct RealFile {

@@ -63,6 +63,10 @@ fn find(directory: &DataDirectory, at: At) -> Result<(Places, Sources), LogError
         });
         match found {
             Err(error) if error.is_not_found() && attempt < ATTEMPTS => {}
+            // Large values go when no live key has them any more, whatever the log still tells of the past.
+            Err(error) if error.is_not_found() && at != At::End => {
+                return Err(LogError::Export(format!("that state is not there any more: {error}; ask for a later one")));
+            }
             found => return found,
         }
     }

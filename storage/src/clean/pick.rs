@@ -33,14 +33,15 @@ impl Candidate {
         (1.0 - self.live) * self.age.max(1) as f64 / (1.0 + self.live)
     }
 
-    /// Whether it is worth taking along when a neighbour is cleaned.
-    fn joins(&self, room: f64) -> bool {
-        self.eligible && (1.0 - self.live >= JOIN_DEAD || (self.bytes as f64) < room / 4.0)
+    /// Whether it is worth taking along when its neighbour `best` is cleaned: it is about as dead, or so small that it should grow.
+    fn joins(&self, best: &Self, room: f64) -> bool {
+        self.eligible && (1.0 - self.live >= JOIN_DEAD * (1.0 - best.live) || (self.bytes as f64) < room / 4.0)
     }
 }
 
-/// A neighbour with this part dead is cleaned together with the one that was chosen.
-const JOIN_DEAD: f64 = 0.1;
+/// A neighbour joins the one that was chosen if it is dead by at least this part of what that one is: cleaning what is full of life costs
+/// more than a few segments less are worth.
+const JOIN_DEAD: f64 = 0.8;
 /// Most segments of one job.
 const MOST: usize = 16;
 
@@ -56,7 +57,7 @@ pub(crate) fn pick(candidates: &[Candidate], room: u64, least_dead: f64) -> Opti
     loop {
         let after = candidates.get(range.end).map(|_| range.end);
         let before = range.start.checked_sub(1);
-        let fits = |at: &usize| candidates[*at].joins(room) && live + candidates[*at].live_bytes() <= room * 0.95;
+        let fits = |at: &usize| candidates[*at].joins(&candidates[best], room) && live + candidates[*at].live_bytes() <= room * 0.95;
         let next =
             [after, before].into_iter().flatten().filter(fits).max_by(|a, b| candidates[*a].score().total_cmp(&candidates[*b].score()));
         let Some(next) = next.filter(|_| range.len() < MOST) else { return Some(range) };
@@ -91,6 +92,11 @@ mod tests {
     fn old_space_is_worth_more_than_young() {
         // A young segment loses more by itself while it waits.
         assert_eq!(pick(&[candidate(0.7, 1000), candidate(1.0, 500), candidate(0.6, 10)], ROOM, 0.1), Some(0..1));
+    }
+
+    #[test]
+    fn a_neighbour_full_of_life_is_left_alone() {
+        assert_eq!(pick(&[candidate(0.8, 9), candidate(0.5, 9), candidate(0.55, 9)], 2 * ROOM, 0.1), Some(1..3));
     }
 
     #[test]

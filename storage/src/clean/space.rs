@@ -18,8 +18,8 @@ pub struct SpaceLimit {
     delay_micros: AtomicU64,
 }
 
-/// Segments that cleaning may still write when the log may not grow any more.
-const RESERVED_SEGMENTS: u64 = 2;
+/// Segments that cleaning may still write when the log may not grow any more: it writes one at a time.
+const RESERVED_SEGMENTS: u64 = 1;
 
 impl SpaceLimit {
     /// Bytes that the shard's files may take; 0: no limit.
@@ -98,7 +98,7 @@ mod tests {
     fn the_log_may_not_take_the_reserve() {
         let space = SpaceLimit::default();
         space.set_limit(100);
-        space.set_reserve(5, 10);
+        space.set_reserve(10, 10);
         space.set_used(70);
         assert!(space.admits(10));
         assert!(!space.admits(11));

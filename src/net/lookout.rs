@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// The most looks, some tens of microseconds.
-const MOST: u32 = 100;
+/// The most looks, some microseconds.
+const MOST: u32 = 8;
 /// The fewest looks: what a worker whose requests come far apart pays for each.
 const LEAST: u32 = 3;
 

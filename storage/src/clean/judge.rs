@@ -161,7 +161,8 @@ impl Judge<'_> {
         let left_without = self.evicts || op.header.expire_at.is_some_and(expired);
         if op.header.code == OpCode::Tombstone {
             if self.oldest { self.drop(lsn) } else { Fate::Keep }
-        } else if self.oldest || !left_without {
+        } else if self.oldest || op.header.fresh || !left_without {
+            // Before a fresh one there was nothing, or what was deleted, or what has expired itself.
             self.drop_for(self.written)
         } else {
             self.seen = self.seen.max(lsn);

@@ -33,6 +33,9 @@ const COUNT: usize = 2000;
 const COUNT_PAUSE: Duration = Duration::from_millis(1);
 /// Dead bytes may lie about up to this part of the log: the files then take at most 1.5 times what is live in them.
 const DEAD_SHARE: f64 = 0.3;
+/// Dead bytes may lie about up to so many segments, whatever the size of the log: as much as there is between two checkpoints anyway, above
+/// which nothing can be cleaned.
+const DEAD_SEGMENTS: u64 = 4;
 /// A segment is cleaned if at least this part of it is dead: in general, and when space is short or a pass was asked for.
 const LEAST_DEAD: f64 = 0.15;
 const LEAST_DEAD_URGENT: f64 = 0.04;
@@ -271,7 +274,8 @@ impl Worker {
         let total: f64 = candidates.iter().map(|c| c.bytes as f64).sum();
         let dead: f64 = candidates.iter().map(Candidate::dead_bytes).sum();
         let share = self.log.space.share();
-        let allowed = if share >= SHORT { 0.0 } else { total * DEAD_SHARE };
+        let slack = (DEAD_SEGMENTS * u64::from(self.log.segment_size)) as f64;
+        let allowed = if share >= SHORT { 0.0 } else { (total * DEAD_SHARE).max(slack) };
         let counts = &self.shared.counts;
         counts.log_bytes.store(total as u64, Ordering::Relaxed);
         counts.live_bytes.store((total - dead) as u64, Ordering::Relaxed);
@@ -279,11 +283,7 @@ impl Worker {
         counts.retired_bytes.store(self.retired.bytes(), Ordering::Relaxed);
         counts.used_bytes.store(self.log.space.used(), Ordering::Relaxed);
         let pass = self.shared.state.lock().pass;
-        let least_dead = if pass || share >= SHORT {
-            Some(LEAST_DEAD_URGENT)
-        } else {
-            (dead > allowed && dead > f64::from(self.log.segment_size)).then_some(LEAST_DEAD)
-        };
+        let least_dead = if pass || share >= SHORT { Some(LEAST_DEAD_URGENT) } else { (dead > allowed).then_some(LEAST_DEAD) };
         self.log.space.set_reclaims(self.retired.bytes() > 0 || dead > f64::from(self.log.segment_size));
         let waiting = candidates.iter().any(|c| !c.eligible && least_dead.is_some_and(|least| 1.0 - c.live >= least));
         let possible = candidates.iter().any(|c| c.eligible && least_dead.is_some_and(|least| 1.0 - c.live >= least));

@@ -226,6 +226,7 @@ impl Pending {
             code: op.code,
             value_type: op.value_type,
             value_segment: op.value_segment,
+            fresh: op.code == OpCode::Put && op.old.is_none(),
             table: op.table.id,
             expire_at: op.expire_at,
             content_hash: op.content_hash,

@@ -32,7 +32,7 @@ impl Shard {
         let (cell, old) = replaced.map(|(cell, counted, _)| (cell, counted)).unzip();
         self.index.reserve(usize::from(cell.is_none())).ok()?;
         let hash = content_hash(value);
-        let op = Op::put(table.id, key.bytes(), value, hash);
+        let op = Op { fresh: cell.is_none(), ..Op::put(table.id, key.bytes(), value, hash) };
         let fill = |out: &mut [u8], head| encode_single(out, head, self.log.seed, &op);
         let appended = self.log.append(single_len(&op), batch.now(), fill).ok()?;
         let new = Counted {

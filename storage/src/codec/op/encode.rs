@@ -1,6 +1,6 @@
 //! Writing ops.
 
-use super::{CODE_OFFSET, EXPIRE, FIXED_LEN, MULTI, OpCode, OpHeader, OpPlace, TYPE_SHIFT, VALUE_SEGMENT, ValueType};
+use super::{CODE_OFFSET, EXPIRE, FIXED_LEN, FRESH, MULTI, OpCode, OpHeader, OpPlace, TYPE_SHIFT, VALUE_SEGMENT, ValueType};
 use crate::codec::checksum::OpSeed;
 use crate::codec::{Output, set_u32, varint};
 use crate::types::{TableId, UnixMillis};
@@ -36,6 +36,8 @@ pub struct Op<'a> {
     pub value_type: ValueType,
     /// Whether the body is a reference to a value segment.
     pub value_segment: bool,
+    /// Whether its key had no record in the index when it was written; puts only.
+    pub fresh: bool,
     /// The table that its key is in.
     pub table: TableId,
     /// When the key expires.
@@ -80,7 +82,7 @@ impl<'a> Op<'a> {
     #[inline]
     fn bare(code: OpCode, table: TableId, key: &'a [u8]) -> Self {
         let body = Body::default();
-        Self { code, value_type: ValueType::String, value_segment: false, table, expire_at: None, content_hash: 0, key, body }
+        Self { code, value_type: ValueType::String, value_segment: false, fresh: false, table, expire_at: None, content_hash: 0, key, body }
     }
 
     /// Bytes that the op takes in an entry, with or without the fields of `MULTI`.
@@ -103,6 +105,9 @@ impl<'a> Op<'a> {
         }
         if self.value_segment {
             flags |= VALUE_SEGMENT;
+        }
+        if self.fresh {
+            flags |= FRESH;
         }
         flags
     }

@@ -28,7 +28,8 @@ const _: () = assert!(OP_HEADER_MAX == 45);
 const EXPIRE: u8 = 1 << 0;
 const MULTI: u8 = 1 << 1;
 const VALUE_SEGMENT: u8 = 1 << 2;
-const UNKNOWN_FLAGS: u8 = 1 << 3;
+/// The key had no record in the index: cleaning need not leave a tombstone in its place.
+const FRESH: u8 = 1 << 3;
 const TYPE_SHIFT: u32 = 4;
 
 /// What an op does.

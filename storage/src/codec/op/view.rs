@@ -1,6 +1,6 @@
 //! Reading ops: the header alone, an op in place, an op with its CRC checked.
 
-use super::{CODE_OFFSET, EXPIRE, MULTI, OpCode, OpPlace, TYPE_SHIFT, UNKNOWN_FLAGS, VALUE_SEGMENT, ValueType};
+use super::{CODE_OFFSET, EXPIRE, FRESH, MULTI, OpCode, OpPlace, TYPE_SHIFT, VALUE_SEGMENT, ValueType};
 use crate::codec::checksum::OpSeed;
 use crate::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::delta::Delta;
@@ -20,6 +20,8 @@ pub struct OpHeader {
     pub value_type: ValueType,
     /// Whether the body is a reference to a value segment.
     pub value_segment: bool,
+    /// Whether its key had no record in the index when it was written.
+    pub fresh: bool,
     /// The table that its key is in.
     pub table: TableId,
     /// Where it stands in an entry of several ops; `None`: it is alone, right after an entry header of the shortest kind.
@@ -192,7 +194,7 @@ impl Layout {
 
     #[inline]
     fn header(&self, code: OpCode) -> Result<OpHeader, DecodeError> {
-        if self.flags & UNKNOWN_FLAGS != 0 {
+        if self.flags & FRESH != 0 && code != OpCode::Put {
             return Err(DecodeError::Flags(self.flags));
         }
         Ok(OpHeader {
@@ -200,6 +202,7 @@ impl Layout {
             code,
             value_type: ValueType::from_byte(self.flags >> TYPE_SHIFT)?,
             value_segment: self.flags & VALUE_SEGMENT != 0,
+            fresh: self.flags & FRESH != 0,
             table: TableId(self.table),
             place: self.place,
             expire_at: self.expire_at,

@@ -104,6 +104,7 @@ fn again<'a>(op: &OpView<'a>) -> Op<'a> {
         code: header.code,
         value_type: header.value_type,
         value_segment: header.value_segment,
+        fresh: header.fresh,
         table: header.table,
         expire_at: header.expire_at,
         content_hash: header.content_hash,

@@ -40,6 +40,8 @@ pub struct Checkpointer {
     one_at_a_time: Mutex<()>,
     /// How many wait for a checkpoint.
     waiting: AtomicU32,
+    /// Space is short, and cleaned segments can go only after the next one.
+    urgent: AtomicBool,
     /// Bytes of log appended when the last checkpoint began.
     last_bytes: AtomicU64,
     last_done: AtomicU64,
@@ -79,6 +81,7 @@ impl Checkpointer {
             completed: AtomicU64::new(0),
             one_at_a_time: Mutex::new(()),
             waiting: AtomicU32::new(0),
+            urgent: AtomicBool::new(false),
             last_bytes: AtomicU64::new(0),
             last_done: AtomicU64::new(0),
             last_millis: AtomicU64::new(0),
@@ -104,6 +107,11 @@ impl Checkpointer {
             last_millis: self.last_millis.load(Ordering::Relaxed),
             count: self.count.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether checkpoints do not rest: the space that they set free is needed.
+    pub(crate) fn set_urgent(&self, urgent: bool) {
+        self.urgent.store(urgent, Ordering::Relaxed);
     }
 
     /// How many have begun since the start.
@@ -223,7 +231,7 @@ impl Checkpointer {
                     Section { kind: format::CELLS, table: table.number() as u8, stripe: stripe as u16, count: cells.len() as u32, lsn };
                 writer.section(&section, |out| cells.iter().for_each(|cell| format::put_cell(out, cell)))?;
             }
-            if self.waiting.load(Ordering::Relaxed) == 0 {
+            if self.waiting.load(Ordering::Relaxed) == 0 && !self.urgent.load(Ordering::Relaxed) {
                 writer.rest_if_due();
             }
         }

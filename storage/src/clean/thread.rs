@@ -300,6 +300,7 @@ impl Worker {
         let urgent = demand.share >= SHORT && (retired > segment.max(cost / 2) || (demand.stuck && demand.share >= 0.95));
         let stuck = demand.stuck && self.log.bytes_since_checkpoint(&self.checkpointer) > (2 * cost).max(2 * segment);
         let pass = self.shared.state.lock().pass && (retired > 0 || demand.stuck);
+        self.checkpointer.set_urgent(demand.share >= SHORT && retired > segment);
         if many || urgent || stuck || pass {
             (self.ask)();
         }

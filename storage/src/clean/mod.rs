@@ -2,10 +2,10 @@
 //!
 //! # The life of a segment
 //!
-//! *Sealed*, it is chosen ([`pick`]) when what it wastes is worth what it costs. Its frames are read and checked, each op is judged
-//! ([`judge`]), and what has to stay goes into a new segment of the same LSN range ([`output`]). When that one is on the medium, the manifest
+//! *Sealed*, it is chosen (`pick`) when what it wastes is worth what it costs. Its frames are read and checked, each op is judged
+//! (`judge`), and what has to stay goes into a new segment of the same LSN range (`output`). When that one is on the medium, the manifest
 //! names it and calls the old one *retired*, and the index is pointed from the old to the new. A retired segment is not part of the log any
-//! more, but an index image taken before may still point into it: it is removed after the next checkpoint ([`retired`]).
+//! more, but an index image taken before may still point into it: it is removed after the next checkpoint (`retired`).
 //!
 //! # When an op may go
 //!

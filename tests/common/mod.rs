@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
@@ -122,14 +124,28 @@ fn command(program: &str, dir: &Path, options: &[String], port: u16) -> Command 
 /// The program under test.
 const ESKER: &str = env!("CARGO_BIN_EXE_esker");
 
+/// A port that is free and that no other test of this process was given: two that got the same one talked to one server, which the first
+/// of them ended.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
 /// Starts a program on a free port; none if it is not installed. Another process may take the port in between: then another one is tried.
 fn spawn(program: &str, dir: &Path, options: &[String]) -> Option<(Child, u16)> {
     for _ in 0..5 {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut child = command(program, dir, options, port).spawn().ok()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            // A connection can meet itself while nobody listens.
+            let listens = |stream: TcpStream| stream.local_addr().unwrap().port() != port;
+            if TcpStream::connect(("127.0.0.1", port)).is_ok_and(listens) {
                 return Some((child, port));
             }
             if child.try_wait().unwrap().is_some() {

@@ -39,6 +39,35 @@ pub(super) fn rate(load: Load) -> Option<f64> {
     Some((load.growth / freed * (1.5 + 4.0 * pressure)).max(LEAST * (1.0 + 8.0 * pressure)))
 }
 
+/// How fast the log grows, smoothed over about a second.
+pub(super) struct Growth {
+    bytes: u64,
+    at: Instant,
+    rate: f64,
+}
+
+impl Growth {
+    pub(super) fn new() -> Self {
+        Self { bytes: 0, at: Instant::now(), rate: 0.0 }
+    }
+
+    /// Bytes a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// `bytes`: appended so far.
+    pub(super) fn note(&mut self, bytes: u64) {
+        let seconds = self.at.elapsed().as_secs_f64();
+        if seconds >= 0.05 {
+            let now = (bytes - self.bytes) as f64 / seconds;
+            let weight = (seconds / 1.0).min(1.0);
+            self.rate += (now - self.rate) * weight;
+            (self.bytes, self.at) = (bytes, Instant::now());
+        }
+    }
+}
+
 /// From this share of the space in use on, writers are held back: cleaning does not keep up with them.
 const HELD_BACK: f64 = 0.94;
 /// How long a connection pauses after a batch of writes when there is no space left at all.

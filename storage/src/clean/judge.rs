@@ -1,5 +1,6 @@
 //! Whether an op has to stay.
 
+use crate::clock::wall_clock;
 use crate::codec::DecodeError;
 use crate::codec::delta::Delta;
 use crate::codec::entry::Fate;
@@ -15,18 +16,18 @@ use crate::types::{KeyHash, Location, Lsn, Slot, UnixMillis};
 
 /// What judging knows beside the op.
 pub(super) struct Judge<'a> {
-    pub(super) log: &'a Log,
-    pub(super) index: &'a Index,
-    pub(super) tables: TableMap,
+    log: &'a Log,
+    index: &'a Index,
+    tables: TableMap,
     /// No segment below the ones being cleaned holds anything.
-    pub(super) oldest: bool,
+    oldest: bool,
     /// What was superseded above this LSN stays, for those who still need it.
-    pub(super) pinned: Lsn,
+    pinned: Lsn,
     /// Everything written when judging began.
-    pub(super) written: Lsn,
-    pub(super) now: UnixMillis,
+    written: Lsn,
+    now: UnixMillis,
     /// Whether keys may have left the index without a tombstone, by eviction.
-    pub(super) evicts: bool,
+    evicts: bool,
     /// The highest LSN consulted so far when an op was dropped.
     pub(super) seen: Lsn,
     /// Value segments that dropped ops named, and no live record names.
@@ -61,17 +62,23 @@ impl Place {
     }
 }
 
-/// The value segment that an op names.
-fn value_of(op: &OpView<'_>) -> Result<Option<u128>> {
-    if !op.header.value_segment {
-        return Ok(None);
+impl<'a> Judge<'a> {
+    /// `oldest`: no segment below the ones being cleaned holds anything.
+    pub(super) fn new(log: &'a Log, index: &'a Index, oldest: bool, pinned: Lsn) -> Self {
+        Self {
+            log,
+            index,
+            tables: index.tables(),
+            oldest,
+            pinned,
+            written: log.durability().written(),
+            now: wall_clock(),
+            evicts: false,
+            seen: Lsn(0),
+            values: Vec::new(),
+        }
     }
-    let undecodable =
-        |error: DecodeError| StorageError::Corrupt { path: "the log".into(), offset: 0, lsn: Lsn(0), reason: error.to_string() };
-    ValueRef::decode(op.body).map(|reference| Some(reference.value_id)).map_err(undecodable)
-}
 
-impl Judge<'_> {
     /// The fate of the op of an entry that lies at `location`.
     pub(super) fn fate(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<Fate> {
         let code = op.header.code;
@@ -86,7 +93,7 @@ impl Judge<'_> {
         }
         let Some(place) = Place::of(op, &self.tables, self.log.key_hash_seed) else {
             let fate = self.drop_for(self.tables.lsn);
-            self.bury_value(op, fate)?;
+            self.bury_value(lsn, op, fate)?;
             return Ok(fate);
         };
         let candidates = place.candidates(self.index);
@@ -99,25 +106,33 @@ impl Judge<'_> {
             Some(newest) => {
                 let fate = self.drop_for(newest.lsn);
                 // A delta may be based on another record that names the same value.
-                if newest.code != OpCode::Delta && newest.value != value_of(op)? {
-                    self.bury_value(op, fate)?;
+                if newest.code != OpCode::Delta && newest.value != self.value_of(lsn, op)? {
+                    self.bury_value(lsn, op, fate)?;
                 }
                 Ok(fate)
             }
             None => {
                 let fate = self.fate_of_absent(lsn, op);
-                self.bury_value(op, fate)?;
+                self.bury_value(lsn, op, fate)?;
                 Ok(fate)
             }
         }
     }
 
     /// Notes the value segment of an op that goes.
-    fn bury_value(&mut self, op: &OpView<'_>, fate: Fate) -> Result<()> {
+    fn bury_value(&mut self, lsn: Lsn, op: &OpView<'_>, fate: Fate) -> Result<()> {
         if fate != Fate::Keep {
-            self.values.extend(value_of(op)?);
+            self.values.extend(self.value_of(lsn, op)?);
         }
         Ok(())
+    }
+
+    /// The value segment that an op names.
+    fn value_of(&self, lsn: Lsn, op: &OpView<'_>) -> Result<Option<u128>> {
+        if !op.header.value_segment {
+            return Ok(None);
+        }
+        ValueRef::decode(op.body).map(|reference| Some(reference.value_id)).map_err(|error| self.undecodable(lsn, &error))
     }
 
     /// The newest record of a key, among those whose hash is the key's.

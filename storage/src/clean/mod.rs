@@ -22,6 +22,7 @@
 //! - An LSN is in at most one segment that is not retired.
 
 mod budget;
+mod demand;
 mod figures;
 mod frames;
 mod install;
@@ -32,6 +33,7 @@ mod pick;
 mod retired;
 mod space;
 mod thread;
+mod worker;
 
 pub use figures::CleaningFigures;
 pub(crate) use figures::Counts;

@@ -127,7 +127,7 @@ impl Connection {
         match wait {
             Wait::Sleep(duration) => tokio::time::sleep(duration).await,
             Wait::Pause(now) => self.server.clients.pause_change(now).await,
-            Wait::Fetch(location) => self.fetched.extend(self.server.fetch(location).await),
+            Wait::Fetch(wanted) => self.fetched.extend(self.server.fetch(wanted).await),
             Wait::Checkpoint => self.server.checkpoint().await,
             Wait::Upload => alive = self.finish_upload().await,
         }

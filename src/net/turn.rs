@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use esker_storage::types::{Location, Lsn, UnixMillis};
+use esker_storage::shard::Wanted;
+use esker_storage::types::{Lsn, UnixMillis};
 
 use super::ahead;
 use super::connection::Connection;
@@ -30,7 +31,7 @@ pub(super) enum Wait {
     /// The end of a CLIENT PAUSE that held a command back at this time.
     Pause(UnixMillis),
     /// A record that is not in memory.
-    Fetch(Location),
+    Fetch(Wanted),
     /// A checkpoint.
     Checkpoint,
     /// A large value that has arrived, to be put on the medium.
@@ -139,9 +140,15 @@ impl Connection {
                 Outcome::Done => {}
                 Outcome::Effects => end.carry_out(&mut turn.effects, &self.server),
                 Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
-                Outcome::Fetch(location) => end.wait = Some(Wait::Fetch(location)),
+                Outcome::Fetch(location) => {
+                    end.wait = Some(Wait::Fetch(turn.batch.wanted(location)));
+                    self.fetched = turn.batch.take_fetched();
+                }
             }
             let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_)));
+            if !again {
+                turn.batch.forget_fetched();
+            }
             if !again && self.session.reply_mode != ReplyMode::On {
                 skip_reply(&mut self.session, &mut self.reply, mark);
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use esker_storage::shard::FetchedRecord;
-use esker_storage::types::{Location, Lsn};
+use esker_storage::shard::{FetchedRecord, StorageError, Wanted};
+use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
 use super::open::sync_mode;
@@ -61,16 +61,18 @@ impl Server {
         }
     }
 
-    /// Reads a record from disk without blocking the worker. None: it cannot be read, which the command finds out when it is run again.
-    pub(crate) async fn fetch(&self, location: Location) -> Option<FetchedRecord> {
+    /// Reads a record from disk without blocking the worker. None: it is not there any more, and the command, run again, finds out where
+    /// it is now.
+    pub(crate) async fn fetch(&self, wanted: Wanted) -> Option<FetchedRecord> {
         let (done, fetched) = oneshot::channel();
         // The connection may be gone before the record is there.
-        self.shard.fetch(location, Box::new(move |record| drop(done.send(record))));
+        self.shard.fetch(wanted, Box::new(move |record| drop(done.send(record))));
         match fetched.await.ok()? {
             Ok(record) => Some(record),
+            Err(StorageError::Cold(_)) => None,
             Err(error) => {
                 tracing::error!("cannot fetch a record: {error}");
-                None
+                Some(FetchedRecord::failed(wanted.location, error))
             }
         }
     }

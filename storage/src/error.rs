@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::types::{Location, Lsn};
 
@@ -93,6 +94,9 @@ pub enum StorageError {
         /// The longest entry.
         limit: u64,
     },
+    /// The record could not be fetched.
+    #[error("{0}")]
+    Unreadable(Arc<Self>),
     /// The record is not in memory: fetch it and run the command again.
     #[error("the record at segment {} offset {} is not in memory", .0.segment(), .0.offset())]
     Cold(Location),

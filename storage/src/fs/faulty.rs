@@ -7,7 +7,8 @@
 //! - a sync that fails, after which the kernel takes the dirty sectors for clean, so that the next sync "succeeds" without them;
 //! - a full disk;
 //! - a flipped bit;
-//! - a cold page cache: reads that must not wait find nothing.
+//! - a cold page cache: reads that must not wait find nothing;
+//! - a medium that cannot be read.
 
 use std::io;
 use std::path::PathBuf;
@@ -99,6 +100,11 @@ impl FaultyDirectory {
     /// Whether reads that must not wait find nothing in the page cache.
     pub fn set_cold(&self, cold: bool) {
         self.disk().set_cold(cold);
+    }
+
+    /// Whether reads that may wait fail, as on a bad medium. What is mapped, or found without waiting, is in the page cache.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.disk().set_unreadable(unreadable);
     }
 
     /// Flips one bit of a file, in the cache and on the medium. `path` is relative to the root, with `/` between its parts.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::fetch::Wanted;
 use super::pending::PendingOp;
 use super::record::Record;
 use super::transaction::{Table, Transaction};
@@ -16,7 +17,7 @@ use crate::codec::delta::{Delta, DeltaChange};
 use crate::codec::op::{OpCode, OpHeader, ValueType};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
-use crate::types::{Db, Location, Lsn, UnixMillis};
+use crate::types::{Db, Location, Lsn, SegmentId, UnixMillis};
 
 /// Strings up to this length are always written whole.
 const DELTA_FROM: u64 = 1 << 10;
@@ -45,7 +46,9 @@ impl Source for Transaction<'_> {
     }
 
     fn read_value(&self, reference: &ValueRef, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.shard.values.read(reference, offset, buf)
+        // Cold as what names it, whose location the caller knows.
+        let there = self.shard.values.read_cached(reference, offset, buf)?;
+        if there { Ok(()) } else { Err(StorageError::Cold(Location::new(SegmentId(0), 0))) }
     }
 }
 
@@ -148,8 +151,9 @@ impl Transaction<'_> {
 
     /// Shows a chained or large string, from the cache where it is there.
     fn with_string(&self, record: &Record<'_>, show: impl FnOnce(&[u8])) -> Result<()> {
-        if let Some(value) = self.batch.fetched_value(record.location) {
-            show(&value);
+        let len = value_len(record)?;
+        if let Some(value) = self.batch.fetched_value(record.location, 0, len) {
+            show(value.from(0));
             return Ok(());
         }
         let cache = record.header.code == OpCode::Delta;
@@ -158,8 +162,8 @@ impl Transaction<'_> {
             self.shard.materialised.put(record.location, value);
             return Ok(());
         }
-        let mut value = vec![0; value_len(record)? as usize];
-        self.cold_as(record.location, read_range(self, record, 0, &mut value))?;
+        let mut value = vec![0; len as usize];
+        self.cold_as(Wanted::whole(record.location), read_range(self, record, 0, &mut value))?;
         show(&value);
         if cache {
             self.shard.materialised.put(record.location, value);
@@ -168,14 +172,20 @@ impl Transaction<'_> {
     }
 
     /// What a chain or a value segment lacks is fetched together with the record that points to it.
-    fn cold_as<T>(&self, location: Location, result: Result<T>) -> Result<T> {
-        result.map_err(|error| if matches!(error, StorageError::Cold(_)) { StorageError::Cold(location) } else { error })
+    fn cold_as<T>(&self, wanted: Wanted, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            if !matches!(error, StorageError::Cold(_)) {
+                return error;
+            }
+            self.batch.want(wanted);
+            StorageError::Cold(wanted.location)
+        })
     }
 
     /// A range of a record's string, without materialising it where that is avoidable.
     fn range(&self, record: &Record<'_>, start: u64, buf: &mut [u8]) -> Result<()> {
-        if let Some(value) = self.batch.fetched_value(record.location) {
-            fill_from(&value, start, buf);
+        if let Some(value) = self.batch.fetched_value(record.location, start, buf.len() as u64) {
+            fill_from(value.from(start), 0, buf);
             return Ok(());
         }
         if record.header.code == OpCode::Delta {
@@ -188,7 +198,7 @@ impl Transaction<'_> {
                 return self.with_string(record, |value| fill_from(value, start, buf));
             }
         }
-        self.cold_as(record.location, read_range(self, record, start, buf))
+        self.cold_as(Wanted::range(record.location, start, buf.len() as u64), read_range(self, record, start, buf))
     }
 
     /// Up to `len` bytes of a string from `start` on; reads no more of it than that. None: no such key. Shorter or empty at the end.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::background::Background;
 use super::expiry::Expiry;
-use super::fetch::{FetchDone, Readers};
+use super::fetch::{FetchDone, Readers, Wanted};
 use super::materialised::Materialised;
 use super::transaction::{Table, Transaction};
 use super::values::Values;
@@ -161,8 +161,8 @@ impl Shard {
     }
 
     /// Fetches a cold record on a reader thread; `done` is called there with it, for [`Batch::add_fetched`].
-    pub fn fetch(&self, location: Location, done: FetchDone) {
-        self.readers.submit(location, done);
+    pub fn fetch(&self, wanted: Wanted, done: FetchDone) {
+        self.readers.submit(wanted, done);
     }
 
     /// Fetches a cold record on this thread, which may wait for the medium.
@@ -170,7 +170,7 @@ impl Shard {
     /// # Errors
     /// I/O errors, corruption.
     pub fn fetch_now(&self, location: Location) -> Result<super::FetchedRecord> {
-        super::fetch::fetch(&self.log, &self.values, location)
+        super::fetch::fetch(&self.log, &self.values, Wanted::whole(location))
     }
 
     /// What was found when the shard was opened.

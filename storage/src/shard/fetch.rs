@@ -16,11 +16,60 @@ use crate::error::{Result, StorageError};
 use crate::log::{Log, SegmentTable};
 use crate::types::{Location, Lsn};
 
-/// A record that was read from the medium, with its string put together if it is a delta or in a value segment.
+/// What to fetch: a record, and of its string, if that is in a value segment, a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where the record lies.
+    pub location: Location,
+    start: u64,
+    len: u64,
+}
+
+impl Wanted {
+    /// The record with all of its string.
+    #[must_use]
+    pub fn whole(location: Location) -> Self {
+        Self::range(location, 0, u64::MAX)
+    }
+
+    pub(super) fn range(location: Location, start: u64, len: u64) -> Self {
+        Self { location, start, len }
+    }
+}
+
+/// A part of a string that lies elsewhere than its record.
+#[derive(Debug, Clone)]
+pub(super) struct FetchedValue {
+    start: u64,
+    bytes: Arc<[u8]>,
+    /// Whether the string ends with these bytes.
+    to_end: bool,
+}
+
+impl FetchedValue {
+    pub(super) fn covers(&self, start: u64, len: u64) -> bool {
+        start >= self.start && (self.to_end || start.saturating_add(len) <= self.start + self.bytes.len() as u64)
+    }
+
+    /// The bytes from `start` on.
+    pub(super) fn from(&self, start: u64) -> &[u8] {
+        usize::try_from(start - self.start).ok().and_then(|start| self.bytes.get(start..)).unwrap_or_default()
+    }
+}
+
+/// A record that was read from the medium, with its string put together if it is a delta or in a value segment, or why it could not be.
 #[derive(Debug, Clone)]
 pub struct FetchedRecord {
-    pub(super) record: Fetched,
-    pub(super) value: Option<Arc<[u8]>>,
+    pub(super) location: Location,
+    pub(super) outcome: std::result::Result<(Fetched, Option<FetchedValue>), Arc<StorageError>>,
+}
+
+impl FetchedRecord {
+    /// What a command is to be told of a record that could not be fetched.
+    #[must_use]
+    pub fn failed(location: Location, error: StorageError) -> Self {
+        Self { location, outcome: Err(Arc::new(error)) }
+    }
 }
 
 /// Called on a reader thread with what was fetched.
@@ -28,7 +77,7 @@ pub type FetchDone = Box<dyn FnOnce(Result<FetchedRecord>) + Send>;
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<(Location, FetchDone)>,
+    jobs: VecDeque<(Wanted, FetchDone)>,
     taken: u64,
     stop: bool,
 }
@@ -54,9 +103,9 @@ impl Readers {
         Ok(Self { shared, handles: Mutex::new(handles) })
     }
 
-    pub(super) fn submit(&self, location: Location, done: FetchDone) {
+    pub(super) fn submit(&self, wanted: Wanted, done: FetchDone) {
         let mut queue = self.shared.0.lock();
-        queue.jobs.push_back((location, done));
+        queue.jobs.push_back((wanted, done));
         queue.taken += 1;
         drop(queue);
         self.shared.1.notify_one();
@@ -77,7 +126,7 @@ impl Readers {
 
 fn run(shared: &(Mutex<Queue>, Condvar), log: &Log, values: &Values) {
     loop {
-        let (location, done) = {
+        let (wanted, done) = {
             let mut queue = shared.0.lock();
             loop {
                 if let Some(job) = queue.jobs.pop_front() {
@@ -89,25 +138,27 @@ fn run(shared: &(Mutex<Queue>, Condvar), log: &Log, values: &Values) {
                 shared.1.wait(&mut queue);
             }
         };
-        done(fetch(log, values, location));
+        done(fetch(log, values, wanted));
     }
 }
 
 /// Reads the record at a location, and its string if that is elsewhere, waiting for the medium.
-pub(super) fn fetch(log: &Log, values: &Values, location: Location) -> Result<FetchedRecord> {
+pub(super) fn fetch(log: &Log, values: &Values, wanted: Wanted) -> Result<FetchedRecord> {
+    let location = wanted.location;
     let segments = log.segments();
     let source = Waiting { segments: &segments, values };
     let record = source.fetched(location)?;
     let view = Record::fetched(&record)?;
-    let elsewhere = view.header.code == OpCode::Delta || view.header.value_segment;
-    let value = if elsewhere {
-        let mut value = vec![0; chain::value_len(&view)? as usize];
-        chain::read_range(&source, &view, 0, &mut value)?;
-        Some(value.into())
-    } else {
-        None
+    let total = chain::value_len(&view)?;
+    let (start, end) = match view.header.code {
+        OpCode::Put if view.header.value_segment => (wanted.start.min(total), wanted.start.saturating_add(wanted.len).min(total)),
+        OpCode::Delta => (0, total),
+        _ => return Ok(FetchedRecord { location, outcome: Ok((record, None)) }),
     };
-    Ok(FetchedRecord { record, value })
+    let mut bytes = vec![0; (end - start) as usize];
+    chain::read_range(&source, &view, start, &mut bytes)?;
+    let value = FetchedValue { start, bytes: bytes.into(), to_end: end == total };
+    Ok(FetchedRecord { location, outcome: Ok((record, Some(value))) })
 }
 
 /// Records read from the medium.

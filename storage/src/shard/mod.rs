@@ -30,7 +30,7 @@ pub use batch::Batch;
 pub(crate) use commit::counter_change;
 pub use engine::Shard;
 pub use expiry::{ExpiredListener, ExpiryFigures, Swept};
-pub use fetch::{FetchDone, FetchedRecord};
+pub use fetch::{FetchDone, FetchedRecord, Wanted};
 pub(crate) use inspect::{Newest, locate_waiting, newest_at};
 pub use key::Key;
 pub use plan::LockPlan;

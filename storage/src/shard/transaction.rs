@@ -138,7 +138,7 @@ impl<'s> Transaction<'s> {
 
     #[cold]
     fn cold_record(&self, location: Location) -> Result<Record<'_>> {
-        if let Some(fetched) = self.batch.fetched(location) {
+        if let Some(fetched) = self.batch.fetched(location)? {
             return Record::fetched(&fetched);
         }
         let segment = self.segments.get(location.segment()).ok_or_else(|| self.shard.dangling(location))?;

@@ -6,6 +6,7 @@
 //! - Files that no entry names are removed at start and counted.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -142,6 +143,9 @@ impl Drop for ValueWriter {
     }
 }
 
+/// Fills a buffer from an offset of a file; false if that would have to wait.
+type Read<'r> = &'r mut dyn FnMut(u64, &mut [u8]) -> std::io::Result<bool>;
+
 /// The value segments of a shard.
 pub(crate) struct Values {
     directory: Arc<dyn Directory>,
@@ -250,9 +254,12 @@ impl Values {
         open.truncate(KEPT_OPEN);
     }
 
+    fn open_file(&self, id: u128) -> Option<Arc<dyn File>> {
+        self.open.lock().iter().find(|(known, _)| *known == id).map(|(_, file)| Arc::clone(file))
+    }
+
     fn file(&self, id: u128) -> Result<Arc<dyn File>> {
-        let known = self.open.lock().iter().find(|(known, _)| *known == id).map(|(_, file)| Arc::clone(file));
-        if let Some(file) = known {
+        if let Some(file) = self.open_file(id) {
             return Ok(file);
         }
         let name = FileName::Value(id).to_string();
@@ -267,32 +274,59 @@ impl Values {
             return Ok(());
         }
         let file = self.file(reference.value_id)?;
+        self.read_blocks(reference, offset, buf, &mut |at, bytes| file.read_at(at, bytes).map(|()| true), file.path()).map(drop)
+    }
+
+    /// The same without waiting for the medium; false if that would be needed.
+    pub(crate) fn read_cached(&self, reference: &ValueRef, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        if buf.is_empty() {
+            return Ok(true);
+        }
+        // Opening a file may have to wait, too.
+        let Some(file) = self.open_file(reference.value_id) else { return Ok(false) };
+        let mut read = |mut at: u64, mut bytes: &mut [u8]| {
+            while !bytes.is_empty() {
+                match file.read_at_nowait(at, bytes)? {
+                    None | Some(0) => return Ok(false),
+                    Some(count) => (at, bytes) = (at + count as u64, &mut bytes[count..]),
+                }
+            }
+            Ok(true)
+        };
+        self.read_blocks(reference, offset, buf, &mut read, file.path())
+    }
+
+    fn read_blocks(&self, reference: &ValueRef, offset: u64, buf: &mut [u8], read: Read<'_>, path: &Path) -> Result<bool> {
         let first = offset / VALUE_BLOCK as u64;
         let last = (offset + buf.len() as u64 - 1) / VALUE_BLOCK as u64;
         let mut block = vec![0; VALUE_BLOCK];
         for number in first..=last {
             let start = number * VALUE_BLOCK as u64;
             let len = (reference.len - start).min(VALUE_BLOCK as u64) as usize;
-            self.read_block(file.as_ref(), reference, number as u32, &mut block[..len])?;
+            if !self.read_block(reference, number as u32, &mut block[..len], read, path)? {
+                return Ok(false);
+            }
             let from = offset.max(start);
             let to = (offset + buf.len() as u64).min(start + len as u64);
             buf[(from - offset) as usize..(to - offset) as usize].copy_from_slice(&block[(from - start) as usize..(to - start) as usize]);
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn read_block(&self, file: &dyn File, reference: &ValueRef, number: u32, block: &mut [u8]) -> Result<()> {
+    fn read_block(&self, reference: &ValueRef, number: u32, block: &mut [u8], read: Read<'_>, path: &Path) -> Result<bool> {
         let at = SEGMENT_HEADER as u64 + u64::from(number) * VALUE_BLOCK as u64;
-        file.read_at(at, block).map_err(StorageError::io("read", file.path()))?;
         let mut stored = [0; 4];
         let crc_at = SEGMENT_HEADER as u64 + reference.len + u64::from(number) * 4;
-        file.read_at(crc_at, &mut stored).map_err(StorageError::io("read", file.path()))?;
+        let there = read(at, block).and_then(|there| Ok(there && read(crc_at, &mut stored)?));
+        if !there.map_err(StorageError::io("read", path))? {
+            return Ok(false);
+        }
         let crc = self.seed.value(reference.value_id).block_crc(number, block);
         if crc == u32::from_le_bytes(stored) {
-            return Ok(());
+            return Ok(true);
         }
         let reason = format!("block {number} of the value has CRC {crc:08x}, {:08x} is stored", u32::from_le_bytes(stored));
-        Err(StorageError::Corrupt { path: file.path().to_owned(), offset: at, lsn: Lsn(0), reason })
+        Err(StorageError::Corrupt { path: path.to_owned(), offset: at, lsn: Lsn(0), reason })
     }
 
     /// The whole value that an encoded reference names.

@@ -23,6 +23,8 @@ pub(in crate::fs) struct Disk {
     /// Number of the sync that fails.
     failing_sync: AtomicU64,
     cold: AtomicBool,
+    /// Reads that may wait fail.
+    unreadable: AtomicBool,
     /// The start of the machine that the files were last written in.
     boot: [u8; 16],
     /// Held shared by whatever changes a file or a name, so that an image of all files is of one moment.
@@ -50,6 +52,7 @@ impl Disk {
             syncs: AtomicU64::new(0),
             failing_sync: AtomicU64::new(NEVER),
             cold: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             boot,
             changes: RwLock::new(()),
             hook: Mutex::new(None),
@@ -148,6 +151,15 @@ impl Disk {
 
     pub(in crate::fs) fn set_cold(&self, cold: bool) {
         self.cold.store(cold, Ordering::SeqCst);
+    }
+
+    pub(in crate::fs) fn set_unreadable(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::SeqCst);
+    }
+
+    /// An error if the medium cannot be read.
+    pub(super) fn check_readable(&self) -> io::Result<()> {
+        if self.unreadable.load(Ordering::SeqCst) { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
     pub(super) fn is_cold(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::judge::Place;
 use super::output::Cleaned;
+use super::place::{Place, WINDOW, look_ahead};
 use crate::codec::op::OpCode;
 use crate::error::Result;
 use crate::index::{CounterChange, Index};
@@ -39,27 +39,56 @@ pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], 
     Ok(())
 }
 
-/// Points the index from retired segments to a cleaned one, wherever the same record lies in both. Done again, it changes nothing.
+/// Points the index to what a job moved, wherever a cell has not changed since the record was judged.
+pub(super) fn follow(index: &Index, cleaned: &Cleaned) -> u64 {
+    let mut moved = 0;
+    for moves in cleaned.moves.chunks(WINDOW) {
+        look_ahead(index, moves.iter().map(|one| &one.place));
+        for one in moves {
+            moved += u64::from(move_cell(index, one.place, one.from, Location::new(cleaned.segment.id(), one.to)));
+        }
+    }
+    note_moved(index, &cleaned.segment, moved);
+    moved
+}
+
+/// Points the index from retired segments that an earlier run left to a cleaned one, wherever the same record lies in both. Done again, it
+/// changes nothing.
 pub(super) fn point_index(log: &Log, index: &Index, cleaned: &Segment, is_old: &dyn Fn(SegmentId) -> bool) -> Result<u64> {
     let tables = index.tables();
     let mut moved = 0;
     let mut frames = Frames::new(cleaned);
-    while let Some((offset, entry)) = frames.next()? {
-        let lsn = entry.head().lsn;
-        for (distance, op) in entry.ops().filter(|(_, op)| op.header.code.has_key() && op.header.code != OpCode::Tombstone) {
-            let Some(place) = Place::of(&op, &tables, log.key_hash_seed) else { continue };
-            let segments = log.segments();
-            for old in place.candidates(index).into_iter().filter(|old| is_old(old.segment())) {
-                if is_record(&segments, old, op.key, lsn, op.header.op_number())? {
-                    moved += u64::from(move_cell(index, place, old, Location::new(cleaned.id(), offset + distance)));
+    let mut cells = Vec::new();
+    loop {
+        let window = frames.window(WINDOW)?;
+        if window.is_empty() {
+            break;
+        }
+        for (offset, entry) in window {
+            let lsn = entry.head().lsn;
+            for (distance, op) in entry.ops().filter(|(_, op)| op.header.code != OpCode::Tombstone) {
+                let Some(place) = Place::of(&op, &tables, log.key_hash_seed) else { continue };
+                let new = Location::new(cleaned.id(), offset + distance);
+                if place.is_at(index, new, &mut cells) {
+                    continue;
+                }
+                let segments = log.segments();
+                for old in cells.iter().filter(|old| is_old(old.segment())) {
+                    if is_record(&segments, *old, op.key, lsn, op.header.op_number())? {
+                        moved += u64::from(move_cell(index, place, *old, new));
+                    }
                 }
             }
         }
     }
+    note_moved(index, cleaned, moved);
+    Ok(moved)
+}
+
+fn note_moved(index: &Index, cleaned: &Segment, moved: u64) {
     index.add_live_cells(cleaned.id(), moved as u32);
     // Tombstones and bases of deltas had to stay: counted as dead, they would have the segment cleaned again and again.
     cleaned.set_counts(SealedCounts { ops: moved, values: moved });
-    Ok(moved)
 }
 
 fn is_record(segments: &SegmentTable, at: Location, key: &[u8], lsn: Lsn, number: u32) -> Result<bool> {

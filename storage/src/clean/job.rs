@@ -7,7 +7,8 @@ use super::frames::Frames;
 use super::install;
 use super::judge::Judge;
 use super::output::{Cleaned, Output};
-use crate::codec::entry::{EntryView, rewrite};
+use super::place::{self, Place, WINDOW, look_at_newest};
+use crate::codec::entry::{EntryView, Fate, rewrite};
 use crate::error::Result;
 use crate::index::Index;
 use crate::log::{Log, Segment};
@@ -23,6 +24,24 @@ pub(super) struct Done {
     pub(super) read: u64,
     /// Bytes of those that took their place.
     pub(super) written: u64,
+}
+
+/// What stays of an entry.
+#[derive(Default)]
+struct Left {
+    /// Of all its ops.
+    fates: smallvec::SmallVec<[Fate; 4]>,
+    /// Of those that stay: the cell that points to it, if one does.
+    cells: smallvec::SmallVec<[Option<(Place, Location)>; 4]>,
+    bytes: Vec<u8>,
+}
+
+impl Left {
+    fn clear(&mut self) {
+        self.fates.clear();
+        self.cells.clear();
+        self.bytes.clear();
+    }
 }
 
 /// The segments being cleaned, and where to.
@@ -55,9 +74,8 @@ impl Job<'_> {
         for value in self.judge.values.drain(..) {
             self.values.bury(value, self.judge.seen);
         }
-        let old = |id| self.victims.iter().any(|victim| victim.id() == id);
         for output in &outputs {
-            install::point_index(self.log, self.index, &output.segment, &old)?;
+            install::follow(self.index, output);
         }
         let read = self.victims.iter().map(|victim| victim.map().written() as u64).sum();
         Ok(Some(Done { read, written: outputs.iter().map(|output| output.segment.map().written() as u64).sum() }))
@@ -91,36 +109,84 @@ impl Job<'_> {
     fn copy_one(&mut self, number: usize, current: &mut Option<Output>, outputs: &mut Vec<Cleaned>, pace: &mut dyn Pace) -> Result<bool> {
         let victim = &self.victims[number];
         let mut frames = Frames::new(victim);
-        let mut left = Vec::new();
-        while let Some((offset, entry)) = frames.next()? {
-            left.clear();
-            self.take(victim, offset, &entry, &mut left)?;
-            let lsn = entry.head().lsn;
-            if !pace.spent(entry.bytes().len()) {
-                return Ok(false);
+        let mut places = Vec::new();
+        let mut left = Left::default();
+        loop {
+            let window = frames.window(WINDOW)?;
+            if window.is_empty() {
+                return Ok(true);
             }
-            if left.is_empty() || current.as_mut().is_some_and(|output| output.append(lsn, &left)) {
-                continue;
+            self.look_ahead(victim, &window, &mut places);
+            let mut places = places.iter().copied();
+            for (offset, entry) in window {
+                self.take(victim, offset, &entry, &mut places, &mut left)?;
+                if !pace.spent(entry.bytes().len()) {
+                    return Ok(false);
+                }
+                if !left.bytes.is_empty() {
+                    self.keep(number, entry.head().lsn, &left, current, outputs)?;
+                }
             }
+        }
+    }
+
+    /// Finds out the places of the keys of all ops, and asks for the memory that judging these will touch.
+    fn look_ahead(&self, victim: &Segment, window: &[(u32, EntryView<'_>)], places: &mut Vec<Option<Place>>) {
+        places.clear();
+        places.extend(window.iter().flat_map(|(_, entry)| entry.ops()).map(|(_, op)| self.judge.place(&op)));
+        place::look_ahead(self.index, places.iter().flatten());
+        let segments = self.log.segments();
+        let locations = window.iter().flat_map(|(offset, entry)| entry.ops().map(|(distance, _)| *offset + distance));
+        for (place, offset) in places.iter().zip(locations) {
+            if let Some(place) = place {
+                look_at_newest(self.index, &segments, place, Location::new(victim.id(), offset));
+            }
+        }
+    }
+
+    /// Finds out what stays of an entry.
+    fn take(
+        &mut self,
+        victim: &Segment,
+        offset: u32,
+        entry: &EntryView<'_>,
+        places: &mut impl Iterator<Item = Option<Place>>,
+        left: &mut Left,
+    ) -> Result<()> {
+        left.clear();
+        for ((distance, op), place) in entry.ops().zip(places) {
+            let location = Location::new(victim.id(), offset + distance);
+            let verdict = self.judge.judge(entry.head().lsn, location, &op, place)?;
+            left.fates.push(verdict.fate);
+            if verdict.fate != Fate::Drop {
+                left.cells.push(place.filter(|_| verdict.has_cell).map(|place| (place, location)));
+            }
+        }
+        rewrite(entry, victim.seed(), &left.fates, &mut left.bytes);
+        Ok(())
+    }
+
+    /// Appends what is left of an entry to the current output, or to a new one if that is full.
+    fn keep(&self, number: usize, lsn: Lsn, left: &Left, current: &mut Option<Output>, outputs: &mut Vec<Cleaned>) -> Result<()> {
+        let mut offset = current.as_mut().and_then(|output| output.append(lsn, &left.bytes));
+        if offset.is_none() {
             if let Some(full) = current.take() {
                 self.close(full, outputs, Lsn(lsn.0 - 1))?;
             }
-            let size = self.size(number).max((left.len() + SEGMENT_HEADER) as u64);
-            let next = current.insert(Output::begin(self.log, victim, lsn, size)?);
-            let fits = next.append(lsn, &left);
-            debug_assert!(fits, "a segment was made for it");
+            let size = self.size(number).max((left.bytes.len() + SEGMENT_HEADER) as u64);
+            let next = current.insert(Output::begin(self.log, &self.victims[number], lsn, size)?);
+            offset = next.append(lsn, &left.bytes);
         }
-        Ok(true)
-    }
-
-    /// Appends to `left` what stays of an entry.
-    fn take(&mut self, victim: &Segment, offset: u32, entry: &EntryView<'_>, left: &mut Vec<u8>) -> Result<()> {
-        let lsn = entry.head().lsn;
-        let mut fates = smallvec::SmallVec::<[_; 4]>::new();
-        for (distance, op) in entry.ops() {
-            fates.push(self.judge.fate(lsn, Location::new(victim.id(), offset + distance), &op)?);
+        let (Some(output), Some(offset)) = (current, offset) else { unreachable!("a segment was made for it") };
+        if left.cells.iter().all(Option::is_none) {
+            return Ok(());
         }
-        rewrite(entry, victim.seed(), &fates, left);
+        let entry = EntryView::trusted(&left.bytes).map_err(|error| self.judge.undecodable(lsn, &error))?;
+        for ((distance, _), cell) in entry.ops().zip(&left.cells) {
+            if let Some((place, from)) = *cell {
+                output.note_move(place, from, offset + distance);
+            }
+        }
         Ok(())
     }
 

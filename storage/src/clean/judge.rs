@@ -1,5 +1,6 @@
 //! Whether an op has to stay.
 
+use super::place::Place;
 use crate::clock::wall_clock;
 use crate::codec::DecodeError;
 use crate::codec::delta::Delta;
@@ -7,12 +8,10 @@ use crate::codec::entry::Fate;
 use crate::codec::op::{OpCode, OpView};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
-use crate::index::{Index, TableMap, TableSlot};
+use crate::index::{Index, TableMap};
 use crate::log::Log;
-use crate::segment::footer::key_hash;
 use crate::shard::{Newest, locate_waiting, newest_at};
-use crate::slot::slot_of;
-use crate::types::{KeyHash, Location, Lsn, Slot, UnixMillis};
+use crate::types::{Location, Lsn, UnixMillis};
 
 /// What judging knows beside the op.
 pub(super) struct Judge<'a> {
@@ -32,33 +31,21 @@ pub(super) struct Judge<'a> {
     pub(super) seen: Lsn,
     /// Value segments that dropped ops named, and no live record names.
     pub(super) values: Vec<u128>,
+    /// Kept for its memory.
+    cells: Vec<Location>,
 }
 
-/// A key as the index knows it.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) table: TableSlot,
-    pub(super) hash: KeyHash,
-    pub(super) slot: Slot,
+/// What is to become of an op.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verdict {
+    pub(super) fate: Fate,
+    /// Whether its key's cell points to it.
+    pub(super) has_cell: bool,
 }
 
-impl Place {
-    /// Where the key of an op is; none if its table was flushed.
-    pub(super) fn of(op: &OpView<'_>, tables: &TableMap, seed: u64) -> Option<Self> {
-        let db = tables.db_of(op.header.table)?;
-        Some(Self { table: tables.slot(db), hash: key_hash(op.key, seed), slot: slot_of(op.key) })
-    }
-
-    /// Locations of all cells that may be the key's: their hash is, as far as the index keeps it.
-    pub(super) fn candidates(&self, index: &Index) -> Vec<Location> {
-        let mut found = Vec::new();
-        let stripe = index.stripe(self.slot.stripe()).read();
-        let none = stripe.lookup(index, self.table, self.hash, |location| {
-            found.push(location);
-            Ok::<_, std::convert::Infallible>(false)
-        });
-        debug_assert_eq!(none, Ok(None));
-        found
+impl From<Fate> for Verdict {
+    fn from(fate: Fate) -> Self {
+        Self { fate, has_cell: false }
     }
 }
 
@@ -76,31 +63,53 @@ impl<'a> Judge<'a> {
             evicts: false,
             seen: Lsn(0),
             values: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
-    /// The fate of the op of an entry that lies at `location`.
-    pub(super) fn fate(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<Fate> {
-        let code = op.header.code;
-        if !code.has_key() {
-            return Ok(match code {
-                // Which epochs there were is in the manifest.
-                OpCode::EpochStart => self.drop(lsn),
-                // Only the last one counts.
-                OpCode::ExpiredUpTo if lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
-                _ => Fate::Keep,
-            });
-        }
-        let Some(place) = Place::of(op, &self.tables, self.log.key_hash_seed) else {
-            let fate = self.drop_for(self.tables.lsn);
-            self.bury_value(lsn, op, fate)?;
-            return Ok(fate);
+    /// Where the key of an op is; none if it has no key, or its table was flushed.
+    pub(super) fn place(&self, op: &OpView<'_>) -> Option<Place> {
+        Place::of(op, &self.tables, self.log.key_hash_seed)
+    }
+
+    /// Judges the op at `location`, whose key is at `place`.
+    pub(super) fn judge(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>, place: Option<Place>) -> Result<Verdict> {
+        let mut cells = std::mem::take(&mut self.cells);
+        let verdict = match place {
+            Some(place) if place.is_at(self.index, location, &mut cells) => Ok(self.fate_of_newest()),
+            Some(_) => self.fate_of_other(lsn, op, &cells).map(Verdict::from),
+            None if op.header.code.has_key() => self.fate_of_flushed(lsn, op).map(Verdict::from),
+            None => Ok(self.fate_of_control(lsn, op.header.code).into()),
         };
-        let candidates = place.candidates(self.index);
-        if candidates.contains(&location) {
-            return Ok(Fate::Keep);
+        self.cells = cells;
+        verdict
+    }
+
+    /// The op's cell points to it.
+    fn fate_of_newest(&self) -> Verdict {
+        Verdict { fate: Fate::Keep, has_cell: true }
+    }
+
+    fn fate_of_control(&mut self, lsn: Lsn, code: OpCode) -> Fate {
+        match code {
+            // Which epochs there were is in the manifest.
+            OpCode::EpochStart => self.drop(lsn),
+            // Only the last one counts.
+            OpCode::ExpiredUpTo if lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
+            _ => Fate::Keep,
         }
-        match self.newest(&candidates, op.key)? {
+    }
+
+    /// The op's table was flushed.
+    fn fate_of_flushed(&mut self, lsn: Lsn, op: &OpView<'_>) -> Result<Fate> {
+        let fate = self.drop_for(self.tables.lsn);
+        self.bury_value(lsn, op, fate)?;
+        Ok(fate)
+    }
+
+    /// No cell points to the op. `cells`: where those point that may be its key's.
+    fn fate_of_other(&mut self, lsn: Lsn, op: &OpView<'_>, cells: &[Location]) -> Result<Fate> {
+        match self.newest(cells, op.key)? {
             Some(newest) if newest.lsn < lsn => Ok(Fate::Keep),
             Some(newest) if self.is_base(lsn, op, &newest)? => Ok(Fate::Keep),
             Some(newest) => {
@@ -165,7 +174,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn undecodable(&self, lsn: Lsn, error: &DecodeError) -> StorageError {
+    pub(super) fn undecodable(&self, lsn: Lsn, error: &DecodeError) -> StorageError {
         StorageError::Corrupt { path: self.log.directory.path(""), offset: 0, lsn, reason: error.to_string() }
     }
 

@@ -30,6 +30,7 @@ mod job;
 mod judge;
 mod output;
 mod pick;
+mod place;
 mod retired;
 mod space;
 mod thread;

@@ -64,4 +64,5 @@ pub mod recovery;
 pub mod segment;
 pub mod shard;
 pub mod slot;
+mod thread;
 pub mod types;

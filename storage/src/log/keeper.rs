@@ -6,10 +6,7 @@
 //! - A footer is written only to a segment that is wholly on the medium; the manifest says "sealed" after the footer is.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::Log;
 use super::segment::{SealedCounts, Segment};
@@ -22,6 +19,7 @@ use crate::manifest::{Manifest, SegmentEntry, SegmentState};
 use crate::mapping::AppendMap;
 use crate::segment::names::FileName;
 use crate::segment::{Continuity, FooterWriter, Frame, SEGMENT_HEADER, SegmentKind, SegmentReader};
+use crate::thread::{Signal, Thread};
 use crate::types::{EpochNumber, Generation, Lsn};
 
 /// How long the keeper waits before it tries again to get space.
@@ -31,46 +29,28 @@ const FOOTER_STEP: u64 = 1 << 20;
 
 /// Wakes the keeper.
 #[derive(Default)]
-pub(crate) struct KeeperSignal {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    work: bool,
-    stop: bool,
-}
+pub(crate) struct KeeperSignal(Signal<bool>);
 
 impl KeeperSignal {
     pub(crate) fn wake(&self) {
-        self.state.lock().work = true;
-        self.wake.notify_one();
+        self.0.tell(|work| *work = true);
     }
 
     pub(crate) fn stop(&self) {
-        self.state.lock().stop = true;
-        self.wake.notify_one();
+        self.0.stop();
     }
 
     /// Waits for work; true to stop.
     fn wait(&self, patience: Option<Duration>) -> bool {
-        let mut state = self.state.lock();
-        if !state.work && !state.stop {
-            match patience {
-                Some(patience) => drop(self.wake.wait_for(&mut state, patience)),
-                None => self.wake.wait(&mut state),
-            }
-        }
-        state.work = false;
-        state.stop
+        let stop = self.0.wait(patience, |work| !work);
+        *self.0.state() = false;
+        stop
     }
 }
 
-pub(crate) fn spawn(log: &Arc<Log>) -> Result<JoinHandle<()>> {
+pub(crate) fn spawn(log: &Arc<Log>) -> Result<Thread> {
     let log = Arc::clone(log);
-    let name = "esker-keeper".to_owned();
-    std::thread::Builder::new().name(name).spawn(move || run(&log)).map_err(StorageError::io("start a thread for", "the keeper"))
+    Thread::start("esker-keeper", "the keeper", move || run(&log))
 }
 
 fn run(log: &Log) {

@@ -23,7 +23,6 @@ pub use table::SegmentTable;
 pub(crate) use tail::{Appended, Tail};
 
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Condvar, Mutex};
@@ -35,6 +34,7 @@ use crate::fs::{Directory, FileIdentity};
 use crate::manifest::{CleanStop, Manifest};
 use crate::options::SyncMode;
 use crate::segment::names::{MANIFEST, MANIFEST_TMP};
+use crate::thread::Thread;
 use crate::types::{HistoryId, Incarnation, Lsn, NodeId, SegmentId, ShardId};
 
 /// Told of the present manifest's identity and of the one that is about to take its place, so that the index can name both.
@@ -65,13 +65,13 @@ pub struct Log {
 
 /// The log's threads; they end when told to.
 pub(crate) struct Threads {
-    handles: Vec<JoinHandle<()>>,
+    threads: [Thread; 2],
     closed: bool,
 }
 
 impl Threads {
     pub(crate) fn start(log: &Arc<Log>) -> Result<Self> {
-        Ok(Self { handles: vec![syncer::spawn(log)?, keeper::spawn(log)?], closed: false })
+        Ok(Self { threads: [syncer::spawn(log)?, keeper::spawn(log)?], closed: false })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -86,10 +86,7 @@ impl Threads {
     pub(crate) fn stop(&mut self, log: &Log) {
         log.keeper.stop();
         log.durability.stop();
-        for handle in self.handles.drain(..) {
-            // A thread that panicked has aborted the process in production; in tests the panic is reported there.
-            let _ = handle.join();
-        }
+        self.threads.iter().for_each(Thread::join);
     }
 }
 

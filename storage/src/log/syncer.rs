@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Log;
 use super::durability::Request;
-use crate::error::{Result, StorageError};
+use crate::error::Result;
 use crate::options::SyncMode;
+use crate::thread::Thread;
 use crate::types::Lsn;
 
 /// How often the syncer looks up when nobody asks; also how long a flush waits to be marked while the log is idle.
@@ -37,10 +37,9 @@ impl SharedMode {
     }
 }
 
-pub(crate) fn spawn(log: &Arc<Log>) -> Result<JoinHandle<()>> {
+pub(crate) fn spawn(log: &Arc<Log>) -> Result<Thread> {
     let log = Arc::clone(log);
-    let name = "esker-sync".to_owned();
-    std::thread::Builder::new().name(name).spawn(move || run(&log)).map_err(StorageError::io("start a thread for", "the syncer"))
+    Thread::start("esker-sync", "the syncer", move || run(&log))
 }
 
 fn run(log: &Log) {

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::warm::Warmer;
 use crate::checkpoint::Checkpointer;
-use crate::error::{Result, StorageError};
+use crate::error::Result;
 use crate::index::{Index, ReplayPosition};
 use crate::log::Log;
 use crate::options::Options;
+use crate::thread::{Signal, Thread};
 use crate::types::{Lsn, STRIPES};
 
 /// How often the thread looks up: what a kill -9 makes the next start replay is what was written in this time.
@@ -29,21 +28,25 @@ const RESERVE_AHEAD: usize = 100_000;
 /// The thread and how to reach it.
 pub(super) struct Background {
     shared: Arc<Shared>,
-    handle: Mutex<Option<JoinHandle<()>>>,
+    thread: Thread,
 }
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
+    signal: Signal<State>,
     checkpoint_running: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     work: bool,
-    stop: bool,
     checkpoint: bool,
+}
+
+impl State {
+    fn ask_for_checkpoint(&mut self) {
+        (self.checkpoint, self.work) = (true, true);
+    }
 }
 
 impl Background {
@@ -57,37 +60,27 @@ impl Background {
             warmer: Warmer::new(options.memory_limit),
             noted: Lsn(0),
         };
-        let spawned = std::thread::Builder::new().name("esker-background".to_owned()).spawn(move || worker.run());
-        let handle = spawned.map_err(StorageError::io("start a thread for", "the background work"))?;
-        Ok(Self { shared, handle: Mutex::new(Some(handle)) })
+        let thread = Thread::start("esker-background", "the background work", move || worker.run())?;
+        Ok(Self { shared, thread })
     }
 
     pub(super) fn wake(&self) {
-        self.shared.state.lock().work = true;
-        self.shared.wake.notify_one();
+        self.shared.signal.tell(|state| state.work = true);
     }
 
     pub(super) fn request_checkpoint(&self) {
-        self.shared.state.lock().checkpoint = true;
-        self.wake();
+        self.shared.signal.tell(State::ask_for_checkpoint);
     }
 
     /// What asks for a checkpoint.
     pub(super) fn checkpoint_request(&self) -> Box<dyn Fn() + Send> {
         let shared = Arc::clone(&self.shared);
-        Box::new(move || {
-            let mut state = shared.state.lock();
-            (state.checkpoint, state.work) = (true, true);
-            shared.wake.notify_one();
-        })
+        Box::new(move || shared.signal.tell(State::ask_for_checkpoint))
     }
 
     pub(super) fn stop(&self) {
-        self.shared.state.lock().stop = true;
-        self.shared.wake.notify_one();
-        if let Some(handle) = self.handle.lock().take() {
-            let _ = handle.join();
-        }
+        self.shared.signal.stop();
+        self.thread.join();
     }
 }
 
@@ -136,7 +129,7 @@ impl Worker {
             if asked || self.checkpointer.is_due() {
                 checkpoint_thread = self.checkpoint(checkpoint_thread);
             }
-            self.shared.state.lock().work |= more;
+            self.shared.signal.state().work |= more;
         }
         if let Some(thread) = checkpoint_thread {
             self.checkpointer.hurry();
@@ -146,12 +139,10 @@ impl Worker {
 
     /// Waits for a tick or for work; none to stop, else whether a checkpoint was asked for.
     fn wait(&self) -> Option<bool> {
-        let mut state = self.shared.state.lock();
-        if !state.work && !state.stop {
-            self.shared.wake.wait_for(&mut state, TICK);
-        }
+        let stop = self.shared.signal.wait(Some(TICK), |state| !state.work);
+        let mut state = self.shared.signal.state();
         state.work = false;
-        (!state.stop).then(|| std::mem::take(&mut state.checkpoint))
+        (!stop).then(|| std::mem::take(&mut state.checkpoint))
     }
 
     /// Takes a checkpoint on a thread of its own, unless one is being taken.

@@ -31,11 +31,11 @@ pub use self::figures::ExpiryFigures;
 use self::found::Found;
 use self::sweep::Sweeper;
 pub use self::sweep::Swept;
-use self::thread::Thread;
 use crate::error::Result;
 use crate::index::Index;
 use crate::log::Log;
 use crate::options::Options;
+use crate::thread::Thread;
 use crate::types::{Db, UnixMillis};
 
 /// Told of each key that is removed because it expired, under the lock of its stripe: it must not touch the shard, and must be quick.
@@ -104,12 +104,14 @@ impl Expiry {
         let shared = Arc::new(Shared::new(index.expired().at, options.expiry_sweep_time));
         let sweeper = Sweeper::new(Arc::clone(log), Arc::clone(index), Arc::clone(&shared), options.clock.clone());
         let sweeper = Arc::new(Mutex::new(sweeper));
-        let thread = if options.expiry_sweep_time.is_zero() { Thread::none() } else { Thread::start(&shared, &sweeper)? };
+        let thread = if options.expiry_sweep_time.is_zero() { Thread::none() } else { thread::start(&shared, &sweeper)? };
         Ok(Self { shared, sweeper, thread })
     }
 
     pub(super) fn stop(&self) {
-        self.thread.stop(&self.shared);
+        self.shared.queue.lock().stop = true;
+        self.shared.wake.notify_one();
+        self.thread.join();
     }
 
     /// Nothing that expires by this time is seen again.

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -14,6 +13,7 @@ use super::Shared;
 use super::pace::Pace;
 use super::sweep::Sweeper;
 use crate::error::{Result, StorageError};
+use crate::thread::Thread;
 
 /// Age of the last T from which the sweep writes a new one.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
@@ -24,34 +24,18 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The same after the log took no entry.
 const WAIT_FOR_LOG: Duration = Duration::from_secs(1);
 
-pub(super) struct Thread(Mutex<Option<JoinHandle<()>>>);
-
-impl Thread {
-    pub(super) fn none() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    pub(super) fn start(shared: &Arc<Shared>, sweeper: &Arc<Mutex<Sweeper>>) -> Result<Self> {
-        shared.has_thread.store(true, Relaxed);
-        let mut work = Work {
-            shared: Arc::clone(shared),
-            sweeper: Arc::clone(sweeper),
-            pace: Pace::new(),
-            next_step: Instant::now(),
-            next_queue: Instant::now(),
-            failing: false,
-        };
-        let spawned = std::thread::Builder::new().name("esker-expiry".to_owned()).spawn(move || work.run());
-        Ok(Self(Mutex::new(Some(spawned.map_err(StorageError::io("start a thread for", "expiry"))?))))
-    }
-
-    pub(super) fn stop(&self, shared: &Shared) {
-        shared.queue.lock().stop = true;
-        shared.wake.notify_one();
-        if let Some(handle) = self.0.lock().take() {
-            let _ = handle.join();
-        }
-    }
+/// Starts it. Its queue is its signal: accesses only try to take the lock, and it waits until one of two times.
+pub(super) fn start(shared: &Arc<Shared>, sweeper: &Arc<Mutex<Sweeper>>) -> Result<Thread> {
+    shared.has_thread.store(true, Relaxed);
+    let mut work = Work {
+        shared: Arc::clone(shared),
+        sweeper: Arc::clone(sweeper),
+        pace: Pace::new(),
+        next_step: Instant::now(),
+        next_queue: Instant::now(),
+        failing: false,
+    };
+    Thread::start("esker-expiry", "expiry", move || work.run())
 }
 
 struct Work {

@@ -96,6 +96,18 @@ pub const USED: &[Directive] = &[
         "Seconds in which the sweep for expired keys visits every key with an expiry at least once.",
     ),
     used(
+        "scrub-period",
+        Kind::Integer { min: 0, max: 366 * 86_400 },
+        "604800",
+        "Seconds in which scrub reads all sealed segments and large values once and checks them; 0: it does not. Little data takes less, as at least 1 MiB/s is read.",
+    ),
+    used(
+        "scrub-rate",
+        Kind::BYTES,
+        "33554432",
+        "Bytes a second that scrub reads at most, even if it then takes longer than its period; 0: no limit.",
+    ),
+    used(
         "maxdisk",
         Kind::BYTES,
         "0",

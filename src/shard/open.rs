@@ -25,6 +25,8 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
         disk_limit: config.bytes("maxdisk"),
         memory_limit: memory_limit(&config.text("memory-limit")),
         expiry_sweep_time: Duration::from_secs(config.integer("expiry-sweep-time") as u64),
+        scrub_period: Duration::from_secs(config.integer("scrub-period") as u64),
+        scrub_rate: config.bytes("scrub-rate"),
         ..Options::default()
     };
     Shard::open(&root, options)

@@ -40,6 +40,8 @@ impl Server {
     pub(crate) fn apply_storage_options(&self) {
         self.shard.log().space().set_limit(self.config.bytes("maxdisk"));
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
+        let scrub_period = Duration::from_secs(self.config.integer("scrub-period") as u64);
+        self.shard.set_scrub_pace(scrub_period, self.config.bytes("scrub-rate"));
         self.shard.set_expiry_sweep_time(Duration::from_secs(self.config.integer("expiry-sweep-time") as u64));
     }
 

@@ -61,6 +61,7 @@ pub mod manifest;
 pub mod mapping;
 pub mod options;
 pub mod recovery;
+pub mod scrub;
 pub mod segment;
 pub mod shard;
 pub mod slot;

@@ -43,6 +43,10 @@ pub struct Options {
     pub reader_threads: usize,
     /// In what time the sweep for expired keys visits every key with an expiry at least once; zero: it does not run by itself.
     pub expiry_sweep_time: Duration,
+    /// In what time scrub reads everything that is sealed once; zero: it does not run by itself.
+    pub scrub_period: Duration,
+    /// Bytes a second that scrub reads at most, whatever its period; 0: no limit.
+    pub scrub_rate: u64,
     /// By which expiry is judged.
     pub clock: Clock,
 }
@@ -59,6 +63,8 @@ impl Default for Options {
             index_reserve: 64 << 30,
             reader_threads: 2,
             expiry_sweep_time: Duration::from_secs(600),
+            scrub_period: Duration::from_secs(7 * 86_400),
+            scrub_rate: 32 << 20,
             clock: Clock::Wall,
         }
     }

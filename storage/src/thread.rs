@@ -35,6 +35,12 @@ impl Thread {
     }
 }
 
+/// Gives this thread the lowest priority: requests come first. Only for a thread that seldom holds a lock which requests want.
+pub(crate) fn stand_back() {
+    // Linux sets the priority of the one thread whose id it is given. Where it may not be changed, all is as fair as before.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
+}
+
 /// What a thread is told: a state that it shares with those who wake it, and whether to stop.
 #[derive(Debug, Default)]
 pub(crate) struct Signal<S> {

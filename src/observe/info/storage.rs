@@ -1,9 +1,13 @@
 //! Sections about the data: persistence, replication.
 
 use esker_storage::clean::CleaningFigures;
+use esker_storage::scrub::ScrubFigures;
 
 use super::{Lines, Source};
 use crate::observe::{CheckpointFigures, LogFigures, RecoveryFigures, StorageFigures};
+
+/// Bad segments that are listed one by one; the log names all.
+const SHOWN_BAD: usize = 16;
 
 pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     let figures = source.figures();
@@ -19,6 +23,7 @@ pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     log(&figures.log, out);
     checkpoint(&figures.checkpoint, out);
     cleaning(&figures.cleaning, out);
+    scrub(&figures.scrub, out);
 }
 
 /// What Redis tells of its snapshots, told of checkpoints.
@@ -101,6 +106,19 @@ fn cleaning(cleaning: &CleaningFigures, out: &mut Lines) {
     out.put("clean_failed_jobs", cleaning.failed);
     out.put("clean_usec", cleaning.micros);
     out.put("disk_used_bytes", cleaning.used_bytes);
+}
+
+fn scrub(scrub: &ScrubFigures, out: &mut Lines) {
+    out.put("scrub_in_progress", u8::from(scrub.running));
+    out.put("scrub_passes", scrub.passes);
+    out.put("scrub_read_bytes", scrub.read_bytes);
+    out.put("scrub_last_pass_time", scrub.last_pass.0 / 1000);
+    out.put("scrub_last_pass_sec", if scrub.passes == 0 { -1 } else { (scrub.last_pass_millis / 1000) as i64 });
+    out.put("scrub_bad_segments", scrub.bad.len());
+    for (number, bad) in scrub.bad.iter().take(SHOWN_BAD).enumerate() {
+        let file = bad.path.file_name().unwrap_or_default().to_string_lossy();
+        out.put(format_args!("scrub_bad_segment_{number}"), format_args!("file={file},offset={},lsn={}", bad.offset, bad.lsn));
+    }
 }
 
 pub(super) fn replication(source: &Source<'_>, out: &mut Lines) {

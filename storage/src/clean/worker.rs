@@ -153,16 +153,21 @@ impl Worker {
         let below = self.log.manifest.lock().checkpoint.map_or(Lsn(0), |checkpoint| checkpoint.replay_from);
         let replay = self.index.replay_position();
         let written = self.log.durability().written();
-        let candidate = |segment: &Arc<Segment>| Candidate {
-            bytes: segment.map().written() as u64,
-            live: self.live_part(segment),
-            age: written.0 - segment.last_lsn().0,
-            eligible: segment.last_lsn() < below
-                && segment.last_lsn() < replay.lsn
-                && segment.id() != replay.segment
-                && !self.unfit.contains(&segment.id()),
+        let candidate = |segment: &Arc<Segment>| {
+            let left_alone = self.is_left_alone(segment);
+            Candidate {
+                bytes: segment.map().written() as u64,
+                live: if left_alone { 1.0 } else { self.live_part(segment) },
+                age: written.0 - segment.last_lsn().0,
+                eligible: segment.last_lsn() < below && segment.last_lsn() < replay.lsn && segment.id() != replay.segment && !left_alone,
+            }
         };
         segments.iter().map(candidate).collect()
+    }
+
+    /// Whether cleaning cannot free anything of it, checkpoint or not: it was found damaged.
+    fn is_left_alone(&self, segment: &Segment) -> bool {
+        segment.is_bad() || self.unfit.contains(&segment.id())
     }
 
     fn live_part(&self, segment: &Segment) -> f64 {

@@ -135,6 +135,11 @@ pub trait File: Send + Sync {
     /// Another handle of the same file.
     fn try_clone(&self) -> io::Result<Box<dyn File>>;
 
+    /// Tells the system that these bytes will not be read again soon, so that their pages need not stay in memory. A hint.
+    fn forget(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The path it was opened by, for messages.
     fn path(&self) -> &Path;
 }

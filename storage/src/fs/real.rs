@@ -238,6 +238,10 @@ impl File for RealFile {
         Ok(Box::new(Self { file: self.file.try_clone()?, path: self.path.clone() }))
     }
 
+    fn forget(&self, offset: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, offset, std::num::NonZeroU64::new(len), rustix::fs::Advice::DontNeed)?)
+    }
+
     fn path(&self) -> &Path {
         &self.path
     }

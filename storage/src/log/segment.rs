@@ -46,6 +46,8 @@ pub struct Segment {
     cleaned: bool,
     /// Its live records lie in a cleaned segment.
     retired: AtomicBool,
+    /// Its bytes did not pass their checks when they were last read.
+    bad: AtomicBool,
     /// Place in the eviction order.
     stamp: u64,
     /// What was counted when it was sealed.
@@ -69,6 +71,7 @@ impl Segment {
             own: true,
             cleaned: false,
             retired: AtomicBool::new(false),
+            bad: AtomicBool::new(false),
             stamp: 0,
             counts: OnceLock::new(),
             last_lsn: AtomicU64::new(0),
@@ -120,6 +123,16 @@ impl Segment {
 
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether its bytes did not pass their checks when they were last read.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.bad.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_bad(&self, bad: bool) {
+        self.bad.store(bad, Ordering::Release);
     }
 
     /// What was counted when it was sealed, if this process did that.

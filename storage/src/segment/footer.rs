@@ -214,6 +214,12 @@ impl<'a> FooterView<'a> {
         Ok(Self { footer, hints })
     }
 
+    /// Digest of the bytes between header and footer.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        self.footer.digest
+    }
+
     /// The hints, one an op with a key, in log order.
     pub fn hints(&self) -> impl Iterator<Item = Hint> + 'a {
         self.hints.as_chunks().0.iter().filter_map(|bytes| Hint::parse(bytes).ok())

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::index::{Index, ReplayPosition};
 use crate::log::Log;
 use crate::options::Options;
-use crate::thread::{Signal, Thread};
+use crate::thread::{Signal, Thread, stand_back};
 use crate::types::{Lsn, STRIPES};
 
 /// How often the thread looks up: what a kill -9 makes the next start replay is what was written in this time.
@@ -99,13 +99,6 @@ pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
     position.lsn
 }
 
-/// Gives this thread the lowest priority: after a start it has hundreds of megabytes to verify, and requests come first. Only for a
-/// thread that seldom holds a lock which requests want.
-fn stand_back() {
-    // Linux sets the priority of the one thread whose id it is given. Where it may not be changed, all is as fair as before.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
-}
-
 struct Worker {
     shared: Arc<Shared>,
     log: Arc<Log>,
@@ -117,6 +110,7 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self) {
+        // After a start it has hundreds of megabytes to verify.
         stand_back();
         let mut checkpoint_thread = None;
         while let Some(asked) = self.wait() {

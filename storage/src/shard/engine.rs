@@ -20,6 +20,7 @@ use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
 use crate::options::{Options, SyncMode};
 use crate::recovery::{Recovered, RecoveryReport};
+use crate::scrub::{Scrub, ScrubFigures, ScrubPass};
 use crate::segment::footer::key_hash;
 use crate::slot::slot_of;
 use crate::types::{DATABASES, Db, Location, Lsn, NodeId, SLOTS, STRIPES, Slot, TableId};
@@ -39,6 +40,7 @@ pub struct Shard {
     report: RecoveryReport,
     checkpointer: Arc<Checkpointer>,
     cleaning: Cleaning,
+    scrub: Scrub,
     /// Held for as long as the shard may write.
     _lock: crate::fs::LockGuard,
 }
@@ -55,6 +57,7 @@ impl Shard {
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
         let background = Background::start(&log, &index, &checkpointer, &options)?;
         let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
+        let scrub = Scrub::start(&log, &values, options.scrub_period, options.scrub_rate)?;
         let expiry = Expiry::start(&log, &index, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
@@ -70,6 +73,7 @@ impl Shard {
             report,
             checkpointer,
             cleaning,
+            scrub,
             _lock: lock,
         };
         let tables = shard.index.tables();
@@ -308,6 +312,26 @@ impl Shard {
         self.cleaning.pin(lsn);
     }
 
+    /// What scrub did and found.
+    #[must_use]
+    pub fn scrub_figures(&self) -> ScrubFigures {
+        self.scrub.figures()
+    }
+
+    /// In what time scrub reads everything that is sealed once (zero: it is off), and how many bytes a second at most (0: no limit).
+    pub fn set_scrub_pace(&self, period: Duration, rate: u64) {
+        self.scrub.set_pace(period, rate);
+    }
+
+    /// Reads everything that is sealed once and checks it, on this thread, as fast as it goes. What it finds is in
+    /// [`scrub_figures`](Self::scrub_figures).
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn scrub(&self) -> Result<ScrubPass> {
+        self.scrub.pass()
+    }
+
     /// Runs a pass of cleaning, waiting for it.
     ///
     /// # Errors
@@ -367,6 +391,7 @@ impl Shard {
 
     fn stop_threads(&self) {
         self.expiry.stop();
+        self.scrub.stop();
         self.cleaning.stop();
         self.background.stop();
         self.readers.stop();

@@ -35,8 +35,8 @@ pub(crate) use inspect::{Newest, locate_waiting, newest_at};
 pub use key::Key;
 pub use plan::LockPlan;
 pub use transaction::{Savepoint, Transaction};
-pub(crate) use values::Values;
 pub use values::{StoredValue, ValueWriter};
+pub(crate) use values::{VALUE_BLOCK, VALUE_MAGIC, VALUE_TRAILER, Values};
 pub(crate) use write::counted_parts;
 
 use std::borrow::Cow;

@@ -30,7 +30,7 @@ pub(crate) const VALUE_MAGIC: [u8; 8] = *b"ESKERVAL";
 const KEPT_OPEN: usize = 64;
 
 /// Bytes behind the block CRCs: length, CRC, magic.
-const TRAILER: u64 = 8 + 4 + 8;
+pub(crate) const VALUE_TRAILER: u64 = 8 + 4 + 8;
 
 /// A value that lies in a value segment and is not yet named by an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +126,7 @@ impl ValueWriter {
         self.file().sync_all().map_err(StorageError::io("sync", self.file().path()))?;
         let directory = &self.values.directory;
         directory.sync().map_err(StorageError::io("sync", directory.path("")))?;
+        self.values.unfinished.lock().retain(|id| *id != self.id);
         if let Some(file) = self.file.take() {
             self.values.keep(self.id, file.into());
         }
@@ -139,6 +140,7 @@ impl Drop for ValueWriter {
         if self.file.take().is_some() {
             // What is left of it is removed at the next start.
             let _ = self.values.directory.remove(&self.name);
+            self.values.unfinished.lock().retain(|id| *id != self.id);
         }
     }
 }
@@ -153,6 +155,8 @@ pub(crate) struct Values {
     history: HistoryId,
     shard: ShardId,
     open: Mutex<VecDeque<(u128, Arc<dyn File>)>>,
+    /// Those that have no end yet.
+    unfinished: Mutex<Vec<u128>>,
     buried: Buried,
 }
 
@@ -164,6 +168,7 @@ impl Values {
             history,
             shard,
             open: Mutex::new(VecDeque::new()),
+            unfinished: Mutex::default(),
             buried: Buried::default(),
         }
     }
@@ -180,8 +185,13 @@ impl Values {
         let id: u128 = rand::random();
         let name = FileName::Value(id).to_string();
         let path = self.directory.path(&name);
-        let size = SEGMENT_HEADER as u64 + len + len.div_ceil(VALUE_BLOCK as u64) * 4 + TRAILER;
-        let file = self.directory.create(&name).map_err(StorageError::io("create", &path))?;
+        self.unfinished.lock().push(id);
+        let size = SEGMENT_HEADER as u64 + len + len.div_ceil(VALUE_BLOCK as u64) * 4 + VALUE_TRAILER;
+        let file = self
+            .directory
+            .create(&name)
+            .map_err(StorageError::io("create", &path))
+            .inspect_err(|_| self.unfinished.lock().retain(|u| *u != id))?;
         let seed = self.seed.value(id);
         let writer = ValueWriter {
             values: Arc::clone(self),
@@ -218,6 +228,11 @@ impl Values {
             size,
             value_id: id,
         }
+    }
+
+    /// The name of a value segment's file, unless it is being written.
+    pub(crate) fn finished(&self, id: u128) -> Option<String> {
+        (!self.unfinished.lock().contains(&id)).then(|| FileName::Value(id).to_string())
     }
 
     /// Removes a value segment that no entry names.

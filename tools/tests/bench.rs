@@ -1,9 +1,10 @@
 //! `esker-bench`, the program itself, against servers that misbehave in known ways.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,54 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-type Words = Vec<Vec<u8>>;
-
-/// What a fake server does with a request: the bytes of its reply, or nothing to close the connection.
-trait Behaviour: Fn(&Words) -> Option<Vec<u8>> + Send + Sync + 'static {}
-impl<F: Fn(&Words) -> Option<Vec<u8>> + Send + Sync + 'static> Behaviour for F {}
-
-/// Serves on a port of its own until the test ends.
-fn server(behaviour: impl Behaviour) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let behaviour = Arc::new(behaviour);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let behaviour = Arc::clone(&behaviour);
-            thread::spawn(move || serve(stream.unwrap(), &*behaviour));
-        }
-    });
-    port.to_string()
-}
-
-fn serve(stream: TcpStream, behaviour: &dyn Behaviour) {
-    stream.set_nodelay(true).unwrap();
-    let mut reader = BufReader::new(stream);
-    while let Some(request) = request(&mut reader) {
-        let Some(reply) = behaviour(&request) else { return };
-        if reader.get_mut().write_all(&reply).is_err() {
-            return;
-        }
-    }
-}
-
-fn request(reader: &mut BufReader<TcpStream>) -> Option<Words> {
-    let number = |reader: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|len| *len > 0)?;
-        line[1..].trim().parse::<usize>().ok()
-    };
-    let words = number(reader)?;
-    (0..words)
-        .map(|_| {
-            let mut word = vec![0; number(reader)? + 2];
-            reader.read_exact(&mut word).ok()?;
-            word.truncate(word.len() - 2);
-            Some(word)
-        })
-        .collect()
-}
+use support::{Words, bulk, server};
 
 /// An honest server of GET and SET.
 #[derive(Default)]
@@ -78,10 +32,6 @@ impl Store {
             _ => b"-ERR unknown command\r\n".to_vec(),
         }
     }
-}
-
-fn bulk(value: Option<&Vec<u8>>) -> Vec<u8> {
-    value.map_or_else(|| b"$-1\r\n".to_vec(), |value| [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat())
 }
 
 struct Ran {

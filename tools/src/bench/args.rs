@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 
+use super::connection::Target;
 use super::keys::Distribution;
 use super::mix::Mix;
+use super::trace::Trace;
 use super::value::{CHECKED, LONGEST};
+
+/// How long a connection may take to be set up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Measures servers of the Redis protocol.
 #[derive(Debug, Parser)]
@@ -23,12 +29,13 @@ pub struct Args {
 pub enum Command {
     /// Puts load on a server and reports throughput, latencies, and every wrong answer. Exit status 1 if there was one.
     Load(Box<Load>),
+    /// Replays a trace of requests against a server that evicts, and through models of LRU, FIFO and S3-FIFO: the share of GETs that miss.
+    Trace(Box<Trace>),
 }
 
-/// Options of `load`.
+/// Where to connect and as whom.
 #[derive(Debug, Clone, clap::Args)]
-#[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub struct Load {
+pub struct Server {
     /// The server's name or address.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: String,
@@ -47,6 +54,33 @@ pub struct Load {
     /// Seconds to wait for a server that refuses connections or is loading its data.
     #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
     pub wait: f64,
+}
+
+impl Server {
+    pub(super) fn target(&self) -> Target {
+        Target {
+            host: self.host.clone(),
+            port: self.port,
+            user: self.user.clone(),
+            password: self.password.clone().or_else(|| std::env::var("REDISCLI_AUTH").ok()),
+            db: self.db,
+            patience: PATIENCE,
+        }
+    }
+
+    /// When a server that is not up yet is given up.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_nanos(nanos(self.wait))
+    }
+}
+
+/// Options of `load`.
+#[derive(Debug, Clone, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct Load {
+    /// The server.
+    #[command(flatten)]
+    pub server: Server,
 
     /// Requests a second, sent when due whatever has been answered (open loop); without it a client sends when it has its replies (closed loop).
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -178,7 +212,7 @@ mod tests {
 
     fn load(words: &[&str]) -> Result<Load, String> {
         let args = Args::try_parse_from([&["esker-bench", "load"], words].concat()).map_err(|error| error.to_string())?;
-        let Command::Load(load) = args.command;
+        let Command::Load(load) = args.command else { panic!("{words:?} are options of load") };
         load.check().map(|()| *load)
     }
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::BenchError;
 use super::reply::{Reply, parse};
@@ -35,6 +36,16 @@ impl Target {
         let ready = stream.set_nonblocking(true).and_then(|()| stream.set_read_timeout(None));
         ready.map_err(|source| BenchError::System { what: "prepare a socket", source })?;
         Ok(stream)
+    }
+
+    /// Connects, waiting until `deadline` for a server that is on its way up.
+    pub(super) fn connect_until(&self, deadline: Instant) -> Result<TcpStream, BenchError> {
+        loop {
+            match self.connect() {
+                Err(error) if error.may_pass() && Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                done => return done,
+            }
+        }
     }
 
     fn dial(&self) -> io::Result<TcpStream> {
@@ -94,7 +105,7 @@ impl Target {
     }
 }
 
-fn preview(bytes: &[u8]) -> String {
+pub(super) fn preview(bytes: &[u8]) -> String {
     format!("it answered \"{}\"", bytes[..bytes.len().min(60)].escape_ascii())
 }
 

@@ -51,6 +51,22 @@ pub enum BenchError {
     /// The options cannot be met together.
     #[error("{0}")]
     Options(String),
+    /// A file could not be read, or is no trace.
+    #[error("cannot read {}: {reason}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke during the replay.
+    #[error("{address} closed the connection in the middle of the trace: {source}")]
+    Broken {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A file could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {

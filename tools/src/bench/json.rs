@@ -11,7 +11,7 @@ use super::stats::{Latencies, Wrong};
 pub(super) fn object(load: &Load, filled: Option<&Measured>, measured: Option<&Measured>) -> Value {
     json!({
         "options": {
-            "host": load.host, "port": load.port, "db": load.db, "rate": load.rate, "clients": load.clients, "pipeline": load.pipeline,
+            "host": load.server.host, "port": load.server.port, "db": load.server.db, "rate": load.rate, "clients": load.clients, "pipeline": load.pipeline,
             "threads": load.threads, "seconds": load.nanos().map(|nanos| nanos as f64 / 1e9), "requests": load.requests,
             "warmup": load.warmup, "keys": load.keys, "distribution": load.distribution.to_string(),
             "value_bytes": [load.value_bytes.from, load.value_bytes.to], "mix": load.mix.to_string(), "ttl": load.ttl,

@@ -1,7 +1,6 @@
 //! `load`: fills, runs, reports.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -22,19 +21,10 @@ use super::{BenchError, Outcome, json};
 
 /// Requests that a client of the fill sends at once.
 const FILL_PIPELINE: u32 = 64;
-/// How long a connection may take to be set up.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(load: &Load, out: &mut dyn Write) -> Result<Outcome, BenchError> {
     load.check().map_err(BenchError::Options)?;
-    let target = Target {
-        host: load.host.clone(),
-        port: load.port,
-        user: load.user.clone(),
-        password: load.password.clone().or_else(|| std::env::var("REDISCLI_AUTH").ok()),
-        db: load.db,
-        patience: PATIENCE,
-    };
+    let target = load.server.target();
     let maker = maker(load);
     let filled = if load.fill { Some(measure(fill_plan(load, &target, &maker), load, out, None)?) } else { None };
     if let Some(filled) = &filled {
@@ -97,22 +87,9 @@ fn fill_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'
     }
 }
 
-/// Connects, waiting for a server that is on its way up.
-fn connect(plan: &Plan<'_>, load: &Load) -> Result<Vec<TcpStream>, BenchError> {
-    let deadline = Instant::now() + Duration::from_nanos(nanos(load.wait));
-    let mut streams = Vec::new();
-    while streams.len() < load.clients as usize {
-        match plan.target.connect() {
-            Ok(stream) => streams.push(stream),
-            Err(error) if error.may_pass() && Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(streams)
-}
-
 fn measure(mut plan: Plan<'_>, load: &Load, out: &mut dyn Write, interval: Option<f64>) -> Result<Measured, BenchError> {
-    let mut streams = connect(&plan, load)?;
+    let deadline = load.server.deadline();
+    let mut streams = (0..load.clients).map(|_| plan.target.connect_until(deadline)).collect::<Result<Vec<_>, _>>()?;
     // The time starts when all are connected.
     plan.origin = Instant::now();
     let plan = &plan;

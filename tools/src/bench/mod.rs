@@ -18,11 +18,13 @@ mod report;
 mod request;
 mod schedule;
 mod stats;
+mod trace;
 mod value;
 mod worker;
 
-pub use args::{Args, Command, Load};
+pub use args::{Args, Command, Load, Server};
 pub use error::BenchError;
+pub use trace::Trace;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,5 +54,6 @@ impl From<Outcome> for ExitCode {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, BenchError> {
     match &args.command {
         Command::Load(options) => load::run(options, out),
+        Command::Trace(options) => trace::run(options, out),
     }
 }

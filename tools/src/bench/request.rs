@@ -60,43 +60,49 @@ impl Maker {
             Op::Set => {
                 pending.ticket = book.map(|book| book.begin(key, false));
                 let version = pending.ticket.map_or_else(|| self.versions.next(), |ticket| ticket.version);
-                self.set(key, version, len, out);
+                set(&self.names, &self.values, (key, version), len, self.ttl, out);
             }
-            Op::Get => self.command(b"*2\r\n$3\r\nGET\r\n", &self.names, key, out),
+            Op::Get => get(&self.names, key, out),
             Op::Del => {
                 pending.ticket = book.map(|book| book.begin(key, true));
-                self.command(b"*2\r\n$3\r\nDEL\r\n", &self.names, key, out);
+                command(b"*2\r\n$3\r\nDEL\r\n", &self.names, key, out);
             }
             Op::Incr => {
                 pending.counter = book.map_or(i64::MIN, |book| book.counter(key));
-                self.command(b"*2\r\n$4\r\nINCR\r\n", &self.counters, key, out);
+                command(b"*2\r\n$4\r\nINCR\r\n", &self.counters, key, out);
             }
             Op::Expire => {
-                self.command(b"*3\r\n$6\r\nEXPIRE\r\n", &self.names, key, out);
+                command(b"*3\r\n$6\r\nEXPIRE\r\n", &self.names, key, out);
                 number(self.expire, out);
             }
             Op::Ping => out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"),
         }
         pending
     }
+}
 
-    fn command(&self, head: &[u8], names: &Names, key: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(head);
-        length(names.len(), out);
-        names.write(key, out);
-        out.extend_from_slice(b"\r\n");
-    }
+fn command(head: &[u8], names: &Names, key: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(head);
+    length(names.len(), out);
+    names.write(key, out);
+    out.extend_from_slice(b"\r\n");
+}
 
-    fn set(&self, key: u64, version: u64, len: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.ttl.is_some() { b"*5\r\n" } else { b"*3\r\n" });
-        self.command(b"$3\r\nSET\r\n", &self.names, key, out);
-        length(len, out);
-        self.values.write(key, version, len, out);
-        out.extend_from_slice(b"\r\n");
-        if let Some(ttl) = self.ttl {
-            out.extend_from_slice(b"$2\r\nEX\r\n");
-            number(ttl, out);
-        }
+/// Appends a GET to `out`.
+pub(super) fn get(names: &Names, key: u64, out: &mut Vec<u8>) {
+    command(b"*2\r\n$3\r\nGET\r\n", names, key, out);
+}
+
+/// Appends a SET of a key at a version to `out`.
+pub(super) fn set(names: &Names, values: &Values, (key, version): (u64, u64), len: usize, ttl: Option<u64>, out: &mut Vec<u8>) {
+    out.extend_from_slice(if ttl.is_some() { b"*5\r\n" } else { b"*3\r\n" });
+    command(b"$3\r\nSET\r\n", names, key, out);
+    length(len, out);
+    values.write(key, version, len, out);
+    out.extend_from_slice(b"\r\n");
+    if let Some(ttl) = ttl {
+        out.extend_from_slice(b"$2\r\nEX\r\n");
+        number(ttl, out);
     }
 }
 

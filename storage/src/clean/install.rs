@@ -14,8 +14,9 @@ use crate::types::{Location, Lsn, SegmentId};
 
 use super::frames::Frames;
 
-/// Makes `outputs` part of the log, and of `victims` what index images may still point to.
-pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], seen: Lsn) -> Result<()> {
+/// Makes `outputs` part of the log, and of `victims` what index images may still point to. `buried`: value segments that no live record
+/// names any more.
+pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], seen: Lsn, buried: &[u128]) -> Result<()> {
     for output in outputs {
         log.publish(Arc::clone(&output.segment));
     }
@@ -31,6 +32,8 @@ pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], 
         }
     }
     manifest.cleaned.horizon = manifest.cleaned.horizon.max(seen);
+    // No record that names them is left: the next start would keep the files for ever.
+    manifest.value_segments.ids.retain(|id| !buried.contains(id));
     if let Err(error) = log.store_manifest(manifest) {
         *manifest = before;
         return Err(error);
@@ -48,12 +51,14 @@ pub(super) fn follow(index: &Index, cleaned: &Cleaned) -> u64 {
             moved += u64::from(move_cell(index, one.place, one.from, Location::new(cleaned.segment.id(), one.to)));
         }
     }
-    note_moved(index, &cleaned.segment, moved);
+    index.add_live_cells(cleaned.segment.id(), moved as u32);
+    // Tombstones and bases of deltas had to stay: counted as dead, they would have the segment cleaned again and again.
+    cleaned.segment.set_counts(SealedCounts { ops: moved, values: moved });
     moved
 }
 
 /// Points the index from retired segments that an earlier run left to a cleaned one, wherever the same record lies in both. Done again, it
-/// changes nothing.
+/// changes nothing. Cells are yet to be counted then.
 pub(super) fn point_index(log: &Log, index: &Index, cleaned: &Segment, is_old: &dyn Fn(SegmentId) -> bool) -> Result<u64> {
     let tables = index.tables();
     let mut moved = 0;
@@ -81,14 +86,7 @@ pub(super) fn point_index(log: &Log, index: &Index, cleaned: &Segment, is_old: &
             }
         }
     }
-    note_moved(index, cleaned, moved);
     Ok(moved)
-}
-
-fn note_moved(index: &Index, cleaned: &Segment, moved: u64) {
-    index.add_live_cells(cleaned.id(), moved as u32);
-    // Tombstones and bases of deltas had to stay: counted as dead, they would have the segment cleaned again and again.
-    cleaned.set_counts(SealedCounts { ops: moved, values: moved });
 }
 
 fn is_record(segments: &SegmentTable, at: Location, key: &[u8], lsn: Lsn, number: u32) -> Result<bool> {

@@ -63,12 +63,15 @@ impl Job<'_> {
         let copied = self.copy(&mut outputs, pace).and_then(|done| self.log.flush().map(|_| done));
         let replaced = copied.and_then(|done| {
             if done {
-                install::replace(self.log, self.victims, &outputs, self.judge.seen)?;
+                install::replace(self.log, self.victims, &outputs, self.judge.seen, &self.judge.values)?;
             }
             Ok(done)
         });
         if !matches!(replaced, Ok(true)) {
-            self.discard(&outputs);
+            // The manifest on disk may name them all the same if the log is poisoned.
+            if self.log.durability().check().is_ok() {
+                self.discard(&outputs);
+            }
             return replaced.map(|_| None);
         }
         for value in self.judge.values.drain(..) {

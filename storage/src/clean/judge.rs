@@ -114,8 +114,8 @@ impl<'a> Judge<'a> {
             Some(newest) if self.is_base(lsn, op, &newest)? => Ok(Fate::Keep),
             Some(newest) => {
                 let fate = self.drop_for(newest.lsn);
-                // A delta may be based on another record that names the same value.
-                if newest.code != OpCode::Delta && newest.value != self.value_of(lsn, op)? {
+                // Another record may name the same value, that of the newest one or one that it is based on.
+                if op.header.value_segment && self.value_behind(newest, op.key)? != self.value_of(lsn, op)? {
                     self.bury_value(lsn, op, fate)?;
                 }
                 Ok(fate)
@@ -142,6 +142,20 @@ impl<'a> Judge<'a> {
             return Ok(None);
         }
         ValueRef::decode(op.body).map(|reference| Some(reference.value_id)).map_err(|error| self.undecodable(lsn, &error))
+    }
+
+    /// The value segment that a record names, or the one that it is based on by way of deltas.
+    fn value_behind(&self, mut record: Newest, key: &[u8]) -> Result<Option<u128>> {
+        while record.code == OpCode::Delta {
+            let delta = Delta::decode(&record.body).map_err(|error| self.undecodable(record.lsn, &error))?;
+            let segments = self.log.segments();
+            let location = locate_waiting(&segments, delta.base_lsn, delta.base_op)?;
+            match newest_at(&segments, location, key)? {
+                Some(base) => record = base,
+                None => return Ok(None),
+            }
+        }
+        Ok(record.value)
     }
 
     /// The newest record of a key, among those whose hash is the key's.

@@ -31,6 +31,7 @@ impl Retired {
             let covers =
                 |other: &Arc<Segment>| other.base_lsn() <= Some(segment.last_lsn()) && segment.base_lsn() <= Some(other.last_lsn());
             if segment.is_sealed() && left.iter().any(covers) {
+                // Cells are yet to be counted, these too.
                 install::point_index(log, index, &segment, &old)?;
             }
         }

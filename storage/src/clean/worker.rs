@@ -1,6 +1,6 @@
 //! What the cleaning thread does: it looks how things are, and then does one job, or waits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -39,8 +39,8 @@ pub(super) struct Worker {
     values: Arc<Values>,
     checkpointer: Arc<Checkpointer>,
     ask: AskCheckpoint,
-    /// Segments that were sealed at the start: their cells are counted one by one.
-    old: HashSet<SegmentId>,
+    /// Segments that were there at the start, each up to where it was written then: their cells are counted one by one.
+    old: HashMap<SegmentId, usize>,
     counted: bool,
     /// Segments whose live cells are known.
     known: HashSet<SegmentId>,
@@ -59,8 +59,9 @@ impl Worker {
         checkpointer: &Arc<Checkpointer>,
         ask: AskCheckpoint,
     ) -> Self {
-        let old: HashSet<SegmentId> =
-            log.segments().in_order().iter().filter(|segment| segment.is_sealed()).map(|segment| segment.id()).collect();
+        let there = log.segments().in_order().into_iter().filter(|segment| segment.is_sealed() || !segment.is_own());
+        let end = |segment: &Segment| if segment.is_sealed() { usize::MAX } else { segment.own_from() };
+        let old: HashMap<SegmentId, usize> = there.map(|segment| (segment.id(), end(&segment))).collect();
         if old.is_empty() {
             index.nothing_to_count();
         }
@@ -107,7 +108,8 @@ impl Worker {
         self.growth.note(self.log.appended_bytes());
         if !self.counted {
             let old = &self.old;
-            self.counted = !self.index.count_live_cells(COUNT, |id| old.contains(&id));
+            self.counted =
+                !self.index.count_live_cells(COUNT, |at| old.get(&at.segment()).is_some_and(|end| (at.offset() as usize) < *end));
             if !self.counted {
                 return Ok(COUNT_PAUSE);
             }
@@ -140,7 +142,6 @@ impl Worker {
         let all: Vec<_> = self.log.segments().in_order().into_iter().filter(|segment| segment.is_sealed()).collect();
         for segment in &all {
             if self.known.insert(segment.id())
-                && !self.old.contains(&segment.id())
                 && let Some(counts) = segment.counts().filter(|_| !segment.is_cleaned())
             {
                 self.index.add_live_cells(segment.id(), counts.values as u32);

@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::Directory;
-use super::memory::{DirectoryNode, Disk, MemoryDirectory, Node};
+use super::memory::{DirectoryNode, Disk, MemoryDirectory, Moments, Node};
 
 /// A filesystem with faults: hand [`directory`](Self::directory) to the code under test.
 #[derive(Debug, Clone)]
@@ -77,7 +77,12 @@ impl FaultyDirectory {
     /// Has `hook` called before each sync, rename, removal and change of a length, on the thread that asks for it: the moments at
     /// which losing power, or being killed, matters. None: no more.
     pub fn before_each_step(&self, hook: Option<Arc<dyn Fn() + Send + Sync>>) {
-        self.disk().set_hook(hook);
+        self.disk().set_hook(hook.map(|hook| (hook, Moments::Steps)));
+    }
+
+    /// The same before every operation that changes anything: also before files are made, allocated, zeroed and written.
+    pub fn before_each_operation(&self, hook: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.disk().set_hook(hook.map(|hook| (hook, Moments::Operations)));
     }
 
     /// Number of syncs so far, of files and directories.

@@ -4,7 +4,8 @@
 //! its leaving counts nothing. A segment written since gets its cells in one sum when it is sealed, so that a write costs one addition.
 //!
 //! Invariants:
-//! - Figures are hints: an error makes cleaning choose badly, never wrongly. They are exact for segments begun and sealed since the start.
+//! - Figures are hints: an error makes cleaning choose badly, never wrongly. They are exact for sealed segments once all cells have been
+//!   counted, but for cells that came and went before that.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,8 +82,8 @@ impl Index {
         }
     }
 
-    /// Counts about `budget` more cells that were there at the start; `counts` says of which segments. Returns false when all have been.
-    pub(crate) fn count_live_cells(&self, budget: usize, counts: impl Fn(SegmentId) -> bool) -> bool {
+    /// Counts about `budget` more cells that were there at the start; `counts` says of which. Returns false when all have been.
+    pub(crate) fn count_live_cells(&self, budget: usize, counts: impl Fn(Location) -> bool) -> bool {
         for number in 0..STRIPES {
             let mut stripe = self.stripe(number).write();
             if stripe.counted_to().table < TABLE_SLOTS {
@@ -95,7 +96,7 @@ impl Index {
 }
 
 impl Stripe {
-    fn count_live_cells(&mut self, index: &Index, budget: usize, counts: &impl Fn(SegmentId) -> bool) {
+    fn count_live_cells(&mut self, index: &Index, budget: usize, counts: &impl Fn(Location) -> bool) {
         let CountedTo { mut table, mut order } = self.counted_to();
         let mut cells = Vec::new();
         while table < TABLE_SLOTS && cells.len() < budget {
@@ -105,8 +106,8 @@ impl Stripe {
                 None => (table, order) = (table + 1, 0),
             }
         }
-        for segment in cells.iter().map(|cell| cell.location.segment()).filter(|segment| counts(*segment)) {
-            index.live.add(segment, 1);
+        for location in cells.iter().map(|cell| cell.location).filter(|location| counts(*location)) {
+            index.live.add(location.segment(), 1);
         }
         self.set_counted_to(CountedTo { table, order });
     }

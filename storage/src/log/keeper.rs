@@ -212,6 +212,7 @@ impl Log {
             file.write_at(at, piece).map_err(StorageError::io("write", file.path()))
         };
         let mut writer = FooterWriter::new(base, self.key_hash_seed, bytes.len() as u64, write);
+        let mut before = 0;
         if segment.is_own() {
             each_own_entry(bytes, |offset, entry| {
                 let entry = entry.map_err(|error| corrupt(segment, offset, base, &error))?;
@@ -224,11 +225,14 @@ impl Log {
                 if let Frame::Entry(entry) = frame {
                     writer.add(offset, &entry)?;
                 }
+                if (offset as usize) < segment.own_from() {
+                    before = writer.counts().1;
+                }
             }
         }
         let (ops, values) = writer.counts();
         let end = writer.finish(bytes, seen, segment.seed())?;
-        Ok((end, SealedCounts { ops, values }))
+        Ok((end, SealedCounts { ops, values: values - before }))
     }
 }
 

@@ -122,16 +122,22 @@ impl Log {
         self.mode.set(mode);
     }
 
-    /// Replaces the manifest on disk by `manifest`.
+    /// Replaces the manifest on disk by `manifest`. Without room the one before still holds; after any other failure nobody knows which
+    /// of the two does, so the log is poisoned.
     pub(crate) fn store_manifest(&self, manifest: &mut Manifest) -> Result<()> {
         let directory = self.directory.as_ref();
-        manifest.store_watched(directory, || {
+        let stored = manifest.store_watched(directory, || {
             let identity = |name| directory.identity(name).map_err(StorageError::io("identify", directory.path(name)));
             if let (Some(watcher), Some(current), Some(next)) = (self.manifest_watcher.get(), identity(MANIFEST)?, identity(MANIFEST_TMP)?)
             {
                 watcher(current, next);
             }
             Ok(())
+        });
+        stored.inspect_err(|error| {
+            if !error.is_disk_full() {
+                self.durability.poison(error);
+            }
         })
     }
 

@@ -25,7 +25,7 @@ pub(crate) const NOTE_EVERY: u32 = 64 << 10;
 pub struct SealedCounts {
     /// Ops of all kinds.
     pub ops: u64,
-    /// Those that give a key a value.
+    /// Those that give a key a value and were written since the start.
     pub values: u64,
 }
 
@@ -42,6 +42,8 @@ pub struct Segment {
     synced: AtomicUsize,
     /// Whether all its bytes were written by this process.
     own: bool,
+    /// Where what was written since the start begins.
+    own_from: usize,
     /// Whether records were dropped from it.
     cleaned: bool,
     /// Its live records lie in a cleaned segment.
@@ -69,6 +71,7 @@ impl Segment {
             sealed: AtomicBool::new(false),
             synced: AtomicUsize::new(0),
             own: true,
+            own_from: 0,
             cleaned: false,
             retired: AtomicBool::new(false),
             bad: AtomicBool::new(false),
@@ -84,7 +87,7 @@ impl Segment {
         let file = self.file.try_clone().map_err(StorageError::io("reopen", self.file.path()))?;
         let (map, appender) = AppendMap::new(Arc::clone(self.map.region()), written, self.map.capacity());
         let mut segment = Self::new(self.id, self.generation, self.seed, file, map);
-        segment.own = false;
+        (segment.own, segment.own_from) = (false, written);
         segment.set_origin(self.stamp, self.cleaned);
         if let Some(base) = self.base_lsn() {
             segment.set_base_lsn(base);
@@ -206,6 +209,11 @@ impl Segment {
     /// Whether all its bytes were written by this process, so that they need not be checked again.
     pub(crate) fn is_own(&self) -> bool {
         self.own
+    }
+
+    /// The offset from which on its bytes were written since the start.
+    pub(crate) fn own_from(&self) -> usize {
+        self.own_from
     }
 
     /// Whether it ends with a footer.

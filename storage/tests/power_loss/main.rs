@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bit_rot;
+mod cleaning;
 mod copies;
 mod disk_faults;
 mod every_step;
@@ -11,3 +12,4 @@ mod history;
 mod random_moments;
 mod seals;
 mod support;
+mod world;

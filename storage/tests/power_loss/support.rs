@@ -159,3 +159,8 @@ pub fn check_counters(shard: &Shard, expected: &State, what: &str) {
         assert_eq!(found, (of_db().count() as u64, expires, bytes, digest), "{what}: keys, expires, bytes and digest of db {db}");
     }
 }
+
+/// Whether there is time for the long form of the tests.
+pub fn long() -> bool {
+    std::env::var_os("ESKER_LONG").is_some()
+}

@@ -10,8 +10,17 @@ use rustix::io::Errno;
 /// Stands for "no failure is planned".
 const NEVER: u64 = u64::MAX;
 
-/// Called before something becomes durable or a name changes.
+/// Called before something becomes durable or a name changes, or before whatever changes a file.
 pub(in crate::fs) type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// The moments before which a hook is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fs) enum Moments {
+    /// Syncs, renames, removals and changes of a length.
+    Steps,
+    /// Those, and files being made, allocated, zeroed and written.
+    Operations,
+}
 
 /// The medium.
 pub(in crate::fs) struct Disk {
@@ -29,7 +38,7 @@ pub(in crate::fs) struct Disk {
     boot: [u8; 16],
     /// Held shared by whatever changes a file or a name, so that an image of all files is of one moment.
     changes: RwLock<()>,
-    hook: Mutex<Option<Hook>>,
+    hook: Mutex<Option<(Hook, Moments)>>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -68,19 +77,23 @@ impl Disk {
         next
     }
 
-    pub(in crate::fs) fn set_hook(&self, hook: Option<Hook>) {
+    pub(in crate::fs) fn set_hook(&self, hook: Option<(Hook, Moments)>) {
         *self.hook.lock() = hook;
     }
 
     /// A change that alone makes nothing durable.
     pub(super) fn change(&self) -> RwLockReadGuard<'_, ()> {
+        let hook = self.hook.lock().clone();
+        if let Some((hook, Moments::Operations)) = hook {
+            hook();
+        }
         self.changes.read()
     }
 
     /// A sync, or a change of a name or a length: the hook sees the moment before it.
     pub(super) fn step(&self) -> RwLockReadGuard<'_, ()> {
         let hook = self.hook.lock().clone();
-        if let Some(hook) = hook {
+        if let Some((hook, _)) = hook {
             hook();
         }
         self.changes.read()

@@ -9,7 +9,7 @@ mod disk;
 mod node;
 
 pub(super) use directory::DirectoryNode;
-pub(super) use disk::Disk;
+pub(super) use disk::{Disk, Moments};
 pub(super) use node::Node;
 #[cfg(test)]
 pub(super) use node::SECTOR;

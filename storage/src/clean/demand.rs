@@ -11,7 +11,7 @@ const DEAD_SEGMENTS: u64 = 4;
 const LEAST_DEAD: f64 = 0.15;
 const LEAST_DEAD_URGENT: f64 = 0.04;
 /// From this share of the space on, dead bytes are not left about at all.
-const SHORT: f64 = 0.85;
+pub(super) const SHORT: f64 = 0.85;
 /// From this share on, a checkpoint is not saved if it alone lets more be cleaned.
 const NEARLY_FULL: f64 = 0.95;
 

@@ -195,7 +195,11 @@ impl Job<'_> {
 
     fn close(&self, output: Output, outputs: &mut Vec<Cleaned>, last: Lsn) -> Result<()> {
         let hot = self.victims.iter().all(|victim| victim.is_hot());
-        outputs.extend(output.finish(self.log, last, self.judge.seen, hot)?);
+        let finished = output.finish(self.log, last, self.judge.seen, hot)?;
+        if let Some(cleaned) = finished.as_ref().filter(|_| self.victims.iter().any(|victim| victim.names_values())) {
+            cleaned.segment.set_names_values();
+        }
+        outputs.extend(finished);
         Ok(())
     }
 

@@ -75,6 +75,8 @@ impl Retired {
             log.directory.remove(&name).map_err(StorageError::io("remove", log.directory.path(&name)))?;
             counts.removed.fetch_add(bytes, Ordering::Relaxed);
         }
+        // A filesystem may keep their room until their names are gone for good.
+        log.directory.sync().map_err(StorageError::io("sync", log.directory.path("")))?;
         // The log may wait for the room.
         log.keeper.wake();
         Ok(())

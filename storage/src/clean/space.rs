@@ -4,22 +4,35 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::budget::write_delay;
+use crate::fs::Directory;
 
-/// The limit, and how far it is reached. What checks it is the making of segments: nothing else grows by itself.
+/// The limit, and how far it is reached. What checks it is the making of segments and of value segments: nothing else grows by itself.
 #[derive(Debug, Default)]
 pub struct SpaceLimit {
     /// Bytes; 0: none.
     limit: AtomicU64,
-    used: AtomicU64,
+    /// Bytes in use when last measured.
+    measured: AtomicU64,
+    /// Bytes that the limit and the medium allow in all, when last measured; 0: not measured yet.
+    allowed: AtomicU64,
+    /// Bytes taken for value segments since the start, those of them that have been allocated, and those that are in what was measured.
+    taken: AtomicU64,
+    allocated: AtomicU64,
+    noted: AtomicU64,
     /// What the log leaves free of the limit: for cleaning, and for the checkpoint that lets it give space back.
     reserve: AtomicU64,
+    /// The part of the reserve that is for entries that free space.
+    for_entries: AtomicU64,
+    /// Somebody was refused since cleaning last looked, and before it did.
+    refused: AtomicBool,
+    pressed: AtomicBool,
     /// Whether cleaning has something to give back.
     reclaims: AtomicBool,
     delay_micros: AtomicU64,
 }
 
-/// Segments that cleaning may still write when the log may not grow any more: it writes one at a time.
-const RESERVED_SEGMENTS: u64 = 1;
+/// Segments that may still be written when the log may not grow any more: by cleaning, one at a time, and one of entries that free space.
+const RESERVED_SEGMENTS: u64 = 2;
 
 impl SpaceLimit {
     /// Bytes that the shard's files may take; 0: no limit.
@@ -33,14 +46,27 @@ impl SpaceLimit {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that the shard's files took when last measured.
+    /// Bytes that the shard's files take: what was last measured, and the value segments begun since.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        let since = self.taken.load(Ordering::Relaxed).saturating_sub(self.noted.load(Ordering::Relaxed));
+        self.measured.load(Ordering::Relaxed) + since
     }
 
-    pub(crate) fn set_used(&self, bytes: u64) {
-        self.used.store(bytes, Ordering::Relaxed);
+    /// Looks how much is in use, and how much the medium has left: a full medium is a limit like the other.
+    pub(crate) fn measure(&self, directory: &dyn Directory) -> std::io::Result<()> {
+        // First: what is taken meanwhile is counted twice rather than not at all.
+        let noted = self.allocated.load(Ordering::Relaxed);
+        let used = directory.usage()?;
+        let free = directory.free_space()?;
+        self.set_measured(noted, used, free);
+        Ok(())
+    }
+
+    fn set_measured(&self, noted: u64, used: u64, free: u64) {
+        self.noted.store(noted, Ordering::Relaxed);
+        self.measured.store(used, Ordering::Relaxed);
+        self.allowed.store(used.saturating_add(free).max(1), Ordering::Relaxed);
         let delay = write_delay(self.share(), self.reclaims());
         self.delay_micros.store(delay.as_micros() as u64, Ordering::Relaxed);
     }
@@ -64,21 +90,62 @@ impl SpaceLimit {
 
     pub(crate) fn set_reserve(&self, segment: u64, checkpoint: u64) {
         self.reserve.store(RESERVED_SEGMENTS * segment + checkpoint, Ordering::Relaxed);
+        self.for_entries.store(segment, Ordering::Relaxed);
     }
 
-    /// Bytes that the log may take of the limit, beside what is reserved.
-    pub(crate) fn for_log(&self) -> u64 {
-        self.limit().saturating_sub(self.reserve.load(Ordering::Relaxed)).max(1)
+    /// Bytes that the log and large values may take of the limit, beside what is reserved; none before the first measurement, without a
+    /// limit.
+    fn for_log(&self) -> Option<u64> {
+        let bounds = [self.limit(), self.allowed.load(Ordering::Relaxed)];
+        let bound = bounds.into_iter().filter(|bound| *bound > 0).min()?;
+        Some(bound.saturating_sub(self.reserve.load(Ordering::Relaxed)).max(1))
     }
 
-    /// The part of what the log may use that is in use, 0 without a limit.
+    /// The part of what the log may use that is in use, 0 without a limit. All of it while somebody is refused: what is left may be too
+    /// little for a large value.
     pub(crate) fn share(&self) -> f64 {
-        if self.limit() == 0 { 0.0 } else { self.used() as f64 / self.for_log() as f64 }
+        let share = self.for_log().map_or(0.0, |bound| self.used() as f64 / bound as f64);
+        if self.pressed.load(Ordering::Relaxed) { share.max(1.0) } else { share }
+    }
+
+    /// Somebody gets no room.
+    pub(crate) fn note_refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Cleaning looks whether somebody was refused.
+    pub(crate) fn look_at_refused(&self) {
+        self.pressed.store(self.refused.swap(false, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Whether the log may take `more` bytes.
     pub(crate) fn admits(&self, more: u64) -> bool {
-        self.limit() == 0 || self.used() + more <= self.for_log()
+        self.for_log().is_none_or(|bound| self.used() + more <= bound)
+    }
+
+    /// The same for entries that free space: they may take a part of the reserve.
+    pub(crate) fn admits_from_reserve(&self, more: u64) -> bool {
+        self.for_log().is_none_or(|bound| self.used() + more <= bound + self.for_entries.load(Ordering::Relaxed))
+    }
+
+    /// Takes so many bytes for a value segment; false if there is no room for them.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let admitted = self.admits(0);
+        if !admitted {
+            self.give_back(bytes);
+        }
+        admitted
+    }
+
+    /// What was taken is allocated: the next measurement sees it.
+    pub(crate) fn settle(&self, bytes: u64) {
+        self.allocated.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What was taken is not needed.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -86,23 +153,44 @@ impl SpaceLimit {
 mod tests {
     use super::*;
 
+    const ROOM: u64 = 1 << 50;
+
     #[test]
-    fn without_a_limit_everything_is_admitted() {
+    fn without_a_limit_the_medium_is_the_limit() {
         let space = SpaceLimit::default();
-        space.set_used(1 << 60);
+        assert!(space.admits(1 << 60));
+        space.set_measured(0, 1 << 30, ROOM);
         assert!(space.admits(1 << 40));
-        assert_eq!(space.share(), 0.0);
+        assert!(space.share() < 0.001);
+        space.set_reserve(10, 0);
+        space.set_measured(0, 80, 40);
+        assert!(space.admits(20));
+        assert!(!space.admits(21));
     }
 
     #[test]
     fn the_log_may_not_take_the_reserve() {
         let space = SpaceLimit::default();
         space.set_limit(100);
-        space.set_reserve(10, 10);
-        space.set_used(70);
+        space.set_reserve(5, 10);
+        space.set_measured(0, 70, ROOM);
         assert!(space.admits(10));
         assert!(!space.admits(11));
-        space.set_used(80);
+        space.set_measured(0, 80, ROOM);
         assert_eq!(space.share(), 1.0);
+        assert!(space.admits_from_reserve(5) && !space.admits_from_reserve(6));
+    }
+
+    #[test]
+    fn what_values_take_counts_before_it_is_measured() {
+        let space = SpaceLimit::default();
+        space.set_limit(100);
+        assert!(space.take(60));
+        assert!(!space.take(41), "refused values take nothing");
+        assert_eq!(space.used(), 60);
+        space.set_measured(60, 55, ROOM);
+        assert_eq!(space.used(), 55);
+        assert!(space.take(45));
+        assert!(!space.take(1));
     }
 }

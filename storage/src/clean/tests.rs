@@ -327,6 +327,80 @@ fn large_values_that_a_kill_left_behind_go_with_their_records() {
     model.verify(50);
 }
 
+/// Was: files of large values that a flush or the sweep had made dead stayed until cleaning came by their records: never, if those were few.
+#[test]
+fn large_values_of_flushed_and_expired_keys_go_at_once() {
+    let model = Model::new(10);
+    let shard = model.shard();
+    let put = |db: u8, n: usize, expire: Option<UnixMillis>| {
+        within(shard, |txn| txn.put(Db(db), &shard.key(format!("key:{n}").as_bytes()), &[7; 40_000], expire));
+    };
+    (0..3).for_each(|n| put(1, n, None));
+    put(0, 0, None);
+    let soon = UnixMillis(crate::clock::wall_clock().0 + 300);
+    (1..3).for_each(|n| put(0, n, Some(soon)));
+    assert_eq!(value_files(&model), 6);
+    within(shard, |txn| txn.flush(Db(1)));
+    shard.flush_log().unwrap();
+    wait_for_value_files(&model, 3);
+    std::thread::sleep(Duration::from_millis(400));
+    shard.sweep().unwrap();
+    shard.flush_log().unwrap();
+    wait_for_value_files(&model, 1);
+    assert_eq!(get(shard, "key:0").map(|value| value.len()), Some(40_000));
+}
+
+/// Was: the file of a large value stayed until the next start if the transaction that wrote it was given up, or wrote the key again.
+#[test]
+fn large_values_that_nothing_was_made_of_go() {
+    let model = Model::new(11);
+    let shard = model.shard();
+    let batch = shard.batch();
+    let mut plan = LockPlan::exclusive();
+    plan.add_all();
+    let mut txn = shard.begin(&batch, &plan);
+    txn.put(Db(0), &shard.key(b"key:0"), &[7; 40_000], None).unwrap();
+    drop(txn);
+    assert_eq!(value_files(&model), 0);
+    within(shard, |txn| {
+        txn.put(Db(0), &shard.key(b"key:0"), &[7; 40_000], None)?;
+        txn.put(Db(0), &shard.key(b"key:0"), &[8; 40_000], None)
+    });
+    shard.flush_log().unwrap();
+    wait_for_value_files(&model, 1);
+    assert_eq!(get(shard, "key:0"), Some(vec![8; 40_000]));
+}
+
+#[test]
+fn large_values_are_refused_beyond_the_limit_and_taken_again_when_there_is_room() {
+    let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+    let shard = Shard::open(&directory, Options { disk_limit: 6 << 20, ..options() }).unwrap();
+    // The index grows ahead of the first keys.
+    std::thread::sleep(Duration::from_millis(300));
+    let put = |n: usize| {
+        let mut plan = LockPlan::exclusive();
+        plan.add_all();
+        let batch = shard.batch();
+        let mut txn = shard.begin(&batch, &plan);
+        txn.put(Db(0), &shard.key(format!("key:{n}").as_bytes()), &[7; 200_000], None)?;
+        txn.commit()
+    };
+    let refused = (0..100).find_map(|n| put(n).err().map(|error| (n, error)));
+    let (written, error) = refused.expect("a limit");
+    assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
+    assert!(shard.log().figures().refused_writes > 0);
+    let used = directory.subdirectory("shard-0").unwrap().usage().unwrap();
+    assert!(used <= 6 << 20 && written >= 5, "{written} values, {used} bytes");
+    let text = put(0).unwrap_err().to_string();
+    assert!(text.contains("no space left"), "{text}");
+    within(&shard, |txn| txn.delete(Db(0), &shard.key(b"key:1")));
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = put(1) {
+        assert!(error.is_disk_full() && Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn writes_go_on_while_segments_are_cleaned() {
     let mut model = Model::new(6);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::budget::{self, Growth, Load, Throttle};
-use super::demand::{Demand, Situation};
+use super::demand::{Demand, SHORT, Situation};
 use super::job::{Done, Job};
 use super::judge::Judge;
 use super::pick::{Candidate, pick};
@@ -115,9 +115,16 @@ impl Worker {
             }
         }
         self.log.durability().check()?;
+        self.log.space.look_at_refused();
         self.log.measure_space(&self.index)?;
         self.retired.remove(&self.log, &self.index, &self.checkpointer, &self.shared.counts)?;
-        self.values.remove_buried(self.log.durability().flushed().min(self.shared.pinned()))?;
+        // Who is about to open one of them finds that its key has changed, at worst.
+        let at_once = self.log.space.share() >= SHORT;
+        if at_once && self.values.has_buried() {
+            self.log.flush()?;
+        }
+        let settled = self.log.durability().flushed().min(self.shared.pinned());
+        self.values.remove_buried(settled, at_once)?;
         let segments = self.sealed();
         let candidates = self.candidates(&segments);
         let situation = self.situation(&candidates);
@@ -199,7 +206,7 @@ impl Worker {
         counts.debt_bytes.store(demand.debt, Ordering::Relaxed);
         counts.retired_bytes.store(self.retired.bytes(), Ordering::Relaxed);
         counts.used_bytes.store(self.log.space.used(), Ordering::Relaxed);
-        self.log.space.set_reclaims(demand.reclaims);
+        self.log.space.set_reclaims(demand.reclaims || self.values.has_buried());
         self.checkpointer.set_urgent(demand.hurry);
     }
 
@@ -267,9 +274,9 @@ impl Log {
 
     /// Finds out how much of the disk is in use, and how much of the limit to leave free.
     fn measure_space(&self, index: &Index) -> Result<()> {
-        let used = self.directory.usage().map_err(StorageError::io("measure", self.directory.path("")))?;
-        self.space.set_used(used);
-        self.space.set_reserve(u64::from(self.segment_size), self.checkpoint_estimate(index));
-        Ok(())
+        // A new checkpoint stands beside the last one for a while; without one, there will be two.
+        let checkpoints = if self.manifest.lock().checkpoint.is_some() { 1 } else { 2 };
+        self.space.set_reserve(u64::from(self.segment_size), checkpoints * self.checkpoint_estimate(index));
+        self.space.measure(self.directory.as_ref()).map_err(StorageError::io("measure", self.directory.path("")))
     }
 }

@@ -114,10 +114,15 @@ impl Index {
 
     /// Releases pages of dropped tables, about `leaves` leaves of them. Returns whether more is left.
     pub fn reclaim(&self, leaves: usize) -> bool {
+        self.reclaim_seeing(leaves, &mut |_| ())
+    }
+
+    /// The same; `visit` is given where each of their cells points.
+    pub(crate) fn reclaim_seeing(&self, leaves: usize, visit: &mut dyn FnMut(Location)) -> bool {
         let mut dropped = self.dropped.lock();
         let mut budget = leaves;
         while let Some(table) = dropped.last_mut() {
-            let (seen, done) = table.release(&self.pages, &self.live, budget);
+            let (seen, done) = table.release(&self.pages, &self.live, budget, visit);
             if !done {
                 return true;
             }

@@ -11,7 +11,7 @@ use super::leaf::each_cell;
 use super::live::{CountedTo, LiveCells};
 use super::pages::Pages;
 use super::stripe::TableSlot;
-use crate::types::KeyHash;
+use crate::types::{KeyHash, Location};
 
 /// A table of a stripe that was dropped.
 #[derive(Debug)]
@@ -40,9 +40,10 @@ impl Dropped {
         Self { table: Some(table), counted, ..self }
     }
 
-    fn leave(&self, pages: &Pages, entry: &Entry, live: &LiveCells) {
+    fn leave(&self, pages: &Pages, entry: &Entry, live: &LiveCells, visit: &mut dyn FnMut(Location)) {
         let Some(table) = self.table else { return };
         each_cell(pages, entry, |word, extra| {
+            visit(cell::location(word));
             if self.counted.includes(table, KeyHash(cell::hash(word, extra))) {
                 live.add(cell::location(word).segment(), -1);
             }
@@ -50,7 +51,7 @@ impl Dropped {
     }
 
     /// Releases pages of about `budget` leaves. Returns the number of leaves seen, and whether nothing is left.
-    pub fn release(&mut self, pages: &Pages, live: &LiveCells, budget: usize) -> (usize, bool) {
+    pub fn release(&mut self, pages: &Pages, live: &LiveCells, budget: usize, visit: &mut dyn FnMut(Location)) -> (usize, bool) {
         let mut seen = 0;
         while self.next < self.directory.len() {
             if seen == budget {
@@ -62,7 +63,7 @@ impl Dropped {
                 None => Entry::load(pages, self.directory.entry_at(number)),
             };
             let entry = entry.expect("entries were checked at open, and are only replaced");
-            self.leave(pages, &entry, live);
+            self.leave(pages, &entry, live, visit);
             pages.release(entry.pages().iter().copied());
             self.next += 1 << (self.directory.depth - entry.depth);
             seen += 1;

@@ -72,11 +72,11 @@ impl Log {
     /// One round of the keeper's work. The spare comes first: appends may wait for it.
     pub(crate) fn keep(&self) -> Result<()> {
         self.register_active()?;
-        if self.tail.lock().spare.is_none() {
-            self.provide_spare()?;
-        }
+        let needed = self.tail.lock().spare.as_ref().is_none_or(|spare| spare.reserved);
+        let spare = if needed { self.provide_spare() } else { Ok(()) };
+        // Without room for a spare, too: cleaning, which makes room, takes sealed segments only.
         loop {
-            let Some(full) = self.tail.lock().full.first().cloned() else { return Ok(()) };
+            let Some(full) = self.tail.lock().full.first().cloned() else { return spare };
             self.seal(&full)?;
             self.tail.lock().full.retain(|s| s.id() != full.id());
         }
@@ -121,15 +121,27 @@ impl Log {
         Ok(changed)
     }
 
-    /// Makes a spare and hands it to the tail; without space the tail is told so.
+    /// Makes a spare and hands it to the tail. Without space the tail is told so, and gets one of the reserve, for entries that free space.
     pub(crate) fn provide_spare(&self) -> Result<()> {
-        let made = self.make_spare();
+        let has_reserved = self.tail.lock().spare.is_some();
+        let made = if has_reserved { self.check_limit(0).map(|()| None) } else { self.make_spare().map(Some) };
         let mut tail = self.tail.lock();
-        tail.spare_failed = made.is_err();
-        let outcome = made.map(|spare| tail.spare = Some(spare));
+        let outcome = made.and_then(|made| {
+            match made {
+                Some(spare) => tail.spare = Some(spare),
+                None => tail.spare.iter_mut().for_each(|spare| spare.reserved = false),
+            }
+            if tail.spare.as_ref().is_some_and(|spare| spare.reserved) { Err(self.full()) } else { Ok(()) }
+        });
+        tail.spare_failed = outcome.is_err();
         drop(tail);
         self.spare_ready.notify_all();
         outcome
+    }
+
+    fn full(&self) -> StorageError {
+        self.space.note_refused();
+        StorageError::DiskFull { path: self.directory.path("") }
     }
 
     pub(crate) fn make_spare(&self) -> Result<Spare> {
@@ -141,7 +153,12 @@ impl Log {
         let segments = self.segments();
         let id = manifest.take_segment_id(|id| segments.get(id).is_some()).ok_or_else(|| self.out_of_ids())?;
         let name = FileName::Spare(generation).to_string();
-        let made = self.check_limit().and_then(|()| self.make_spare_file(&name));
+        let size = u64::from(self.segment_size);
+        let reserved = self.check_limit(size).is_err();
+        if reserved && !self.space.admits_from_reserve(size) {
+            return Err(self.full());
+        }
+        let made = self.make_spare_file(&name);
         let (file, region) = made.inspect_err(|_| drop(self.directory.remove(&name)))?;
         manifest.identity.next_generation = Generation(generation.0 + 1);
         manifest.identity.spare = Some(generation);
@@ -149,7 +166,7 @@ impl Log {
         let (map, appender) = AppendMap::new(region, 0, self.segment_size as usize);
         let segment = Arc::new(Segment::new(id, generation, self.seed, file, map));
         self.publish(Arc::clone(&segment));
-        Ok(Spare { segment, appender })
+        Ok(Spare { segment, appender, reserved })
     }
 
     pub(crate) fn out_of_ids(&self) -> StorageError {
@@ -157,14 +174,10 @@ impl Log {
         StorageError::Io { action: "begin a segment in", path: self.directory.path(""), source }
     }
 
-    /// Whether the limit leaves room for another segment.
-    fn check_limit(&self) -> Result<()> {
-        if self.space.limit() == 0 {
-            return Ok(());
-        }
-        let used = self.directory.usage().map_err(StorageError::io("measure", self.directory.path("")))?;
-        self.space.set_used(used);
-        if self.space.admits(u64::from(self.segment_size)) { Ok(()) } else { Err(StorageError::DiskFull { path: self.directory.path("") }) }
+    /// Whether the limit leaves room for so many bytes more.
+    fn check_limit(&self, more: u64) -> Result<()> {
+        self.space.measure(self.directory.as_ref()).map_err(StorageError::io("measure", self.directory.path("")))?;
+        if self.space.admits(more) { Ok(()) } else { Err(self.full()) }
     }
 
     fn make_spare_file(&self, name: &str) -> Result<(Box<dyn crate::fs::File>, Arc<crate::mapping::Region>)> {

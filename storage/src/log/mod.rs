@@ -20,7 +20,7 @@ pub(crate) use segment::NOTE_EVERY;
 pub use segment::{SealedCounts, Segment};
 pub(crate) use syncer::SharedMode;
 pub use table::SegmentTable;
-pub(crate) use tail::{Appended, Tail};
+pub(crate) use tail::{Appended, Purpose, Tail};
 
 use std::sync::{Arc, OnceLock};
 
@@ -60,7 +60,7 @@ pub struct Log {
     pub(crate) table: ArcSwap<SegmentTable>,
     pub(crate) manifest_watcher: OnceLock<ManifestWatcher>,
     pub(crate) counts: Counts,
-    pub(crate) space: SpaceLimit,
+    pub(crate) space: Arc<SpaceLimit>,
 }
 
 /// The log's threads; they end when told to.

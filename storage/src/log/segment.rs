@@ -50,6 +50,8 @@ pub struct Segment {
     retired: AtomicBool,
     /// Its bytes did not pass their checks when they were last read.
     bad: AtomicBool,
+    /// Whether records in it may name value segments.
+    names_values: AtomicBool,
     /// Place in the eviction order.
     stamp: u64,
     /// What was counted when it was sealed.
@@ -75,6 +77,7 @@ impl Segment {
             cleaned: false,
             retired: AtomicBool::new(false),
             bad: AtomicBool::new(false),
+            names_values: AtomicBool::new(false),
             stamp: 0,
             counts: OnceLock::new(),
             last_lsn: AtomicU64::new(0),
@@ -89,6 +92,7 @@ impl Segment {
         let mut segment = Self::new(self.id, self.generation, self.seed, file, map);
         (segment.own, segment.own_from) = (false, written);
         segment.set_origin(self.stamp, self.cleaned);
+        segment.names_values = AtomicBool::new(self.names_values());
         if let Some(base) = self.base_lsn() {
             segment.set_base_lsn(base);
         }
@@ -104,6 +108,15 @@ impl Segment {
     #[must_use]
     pub fn stamp(&self) -> u64 {
         if self.stamp == 0 { self.base_lsn().unwrap_or_default().0 } else { self.stamp }
+    }
+
+    /// Whether records in it may name value segments.
+    pub(crate) fn names_values(&self) -> bool {
+        self.names_values.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_names_values(&self) {
+        self.names_values.store(true, Ordering::Relaxed);
     }
 
     /// Whether records were dropped from it.

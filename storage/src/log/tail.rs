@@ -39,8 +39,10 @@ pub(crate) struct Tail {
     /// A flush that no mark tells of yet.
     pub(crate) mark_due: Option<Lsn>,
     pub(crate) spare: Option<Spare>,
-    /// Why there is no spare, if making one failed.
+    /// There is no room for a spare, or only that of the reserve.
     pub(crate) spare_failed: bool,
+    /// The segment is of the reserve: only entries that free space go into it.
+    pub(crate) reserved: bool,
     pub(crate) populated: usize,
     /// The offset from which on the next entry is noted in the segment's sparse LSN index.
     pub(crate) next_note: u32,
@@ -52,6 +54,19 @@ pub(crate) struct Tail {
 pub(crate) struct Spare {
     pub(crate) segment: Arc<Segment>,
     pub(crate) appender: Appender,
+    /// It takes of the space that is kept for cleaning, and for entries that free space.
+    pub(crate) reserved: bool,
+}
+
+/// What an entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Anything.
+    Any,
+    /// It deletes keys, which lets cleaning free space: it may go into the reserve.
+    Deletes,
+    /// It is small and lets much be freed: a flush, what has expired. There is always a place for some of these.
+    Frees,
 }
 
 /// Where an entry went.
@@ -74,11 +89,25 @@ impl Log {
     /// Appends one entry of `len` bytes, which `fill` encodes in place.
     #[inline]
     pub(crate) fn append(&self, len: usize, now: UnixMillis, fill: impl FnOnce(&mut [u8], EntryHead)) -> Result<Appended> {
+        self.append_for(Purpose::Any, len, now, fill)
+    }
+
+    /// The same for an entry of this purpose.
+    #[inline]
+    pub(crate) fn append_for(
+        &self,
+        purpose: Purpose,
+        len: usize,
+        now: UnixMillis,
+        fill: impl FnOnce(&mut [u8], EntryHead),
+    ) -> Result<Appended> {
         self.durability.check()?;
         let mut tail = self.tail.lock();
         let needed = len + if tail.mark_due.is_some() { FLUSH_MARK_LEN } else { 0 };
-        if tail.segment.map().written() + needed > tail.segment.map().capacity() {
-            self.roll(&mut tail, len)?;
+        let barred = tail.reserved && purpose == Purpose::Any;
+        let kept = if tail.reserved && purpose == Purpose::Deletes { tail.segment.map().capacity() / 4 } else { 0 };
+        if barred || tail.segment.map().written() + needed + kept > tail.segment.map().capacity() {
+            self.roll(&mut tail, len, purpose)?;
         }
         let tail = &mut *tail;
         if let Some(flushed) = tail.mark_due.take() {
@@ -132,11 +161,11 @@ impl Log {
         (self.segment_size as usize - SEGMENT_HEADER - FLUSH_MARK_LEN) as u64
     }
 
-    fn roll(&self, tail: &mut MutexGuard<'_, Tail>, len: usize) -> Result<()> {
+    fn roll(&self, tail: &mut MutexGuard<'_, Tail>, len: usize, purpose: Purpose) -> Result<()> {
         if len as u64 > self.entry_limit() {
             return Err(self.entry_too_large(len));
         }
-        let spare = self.take_spare(tail)?;
+        let spare = self.take_spare(tail, purpose)?;
         let header = SegmentHeader {
             kind: SegmentKind::Log,
             cleaned: false,
@@ -157,16 +186,17 @@ impl Log {
         Ok(())
     }
 
-    fn take_spare(&self, tail: &mut MutexGuard<'_, Tail>) -> Result<Spare> {
+    fn take_spare(&self, tail: &mut MutexGuard<'_, Tail>, purpose: Purpose) -> Result<Spare> {
+        let fits = |spare: &mut Spare| !spare.reserved || purpose != Purpose::Any;
         loop {
-            if let Some(spare) = tail.spare.take() {
+            if let Some(spare) = tail.spare.take_if(fits) {
                 return Ok(spare);
             }
             // Without room, only cleaning can help, and not for long: readers of the same stripes wait, too.
             let refused = tail.spare_failed && !self.space.reclaims();
             let patience = if tail.spare_failed { CLEANING_PATIENCE } else { SPARE_PATIENCE };
             let timed_out = !refused && self.spare_ready.wait_for(tail, patience).timed_out();
-            if tail.spare.is_none() && (refused || timed_out) {
+            if tail.spare.as_mut().is_none_or(|spare| !fits(spare)) && (refused || timed_out) {
                 self.counts.refused();
                 return Err(StorageError::DiskFull { path: self.directory.path("") });
             }
@@ -177,13 +207,14 @@ impl Log {
 
 impl Tail {
     fn begin(&mut self, spare: Spare, header: &SegmentHeader) {
-        let Spare { segment, mut appender } = spare;
+        let Spare { segment, mut appender, reserved } = spare;
         let bytes = header.encode();
         let at = segment.map().append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes));
         debug_assert_eq!(at, Some(0), "the header is the first append");
         segment.set_base_lsn(header.base_lsn);
         segment.set_last_lsn(Lsn(header.base_lsn.0 - 1));
         segment.set_hot(true);
+        self.reserved = reserved;
         self.populated = 0;
         self.next_note = 0;
         self.appender = appender;

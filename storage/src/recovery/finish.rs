@@ -16,7 +16,7 @@ use crate::codec::op::{Op, OpCode};
 use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::index::Index;
-use crate::log::{Durability, Log, Segment, SharedMode, Tail};
+use crate::log::{Durability, Log, Purpose, Segment, SharedMode, Tail};
 use crate::manifest::{Epoch, Manifest, SegmentEntry, SegmentState};
 use crate::mapping::{AppendMap, Appender};
 use crate::options::Options;
@@ -46,6 +46,10 @@ pub(super) fn start(
         cut.finish(&chain)?;
     }
     report.values_removed = remove_unnamed_values(directory.as_ref(), &mut manifest, &chain, end)?;
+    if !manifest.value_segments.ids.is_empty() {
+        // Which of them name one is not known.
+        chain.links.iter().for_each(|link| link.segment.set_names_values());
+    }
     list_adopted(&mut manifest, &chain)?;
     remove_leftovers(directory.as_ref(), &mut manifest)?;
     let writer = WriterId(rand::random());
@@ -66,6 +70,7 @@ pub(super) fn start(
         mark_due: None,
         spare: None,
         spare_failed: false,
+        reserved: false,
         populated: segment.map().written(),
         next_note: segment.map().written() as u32,
         segment,
@@ -92,10 +97,11 @@ pub(super) fn start(
         table: ArcSwap::from_pointee(chain.table),
         manifest_watcher: std::sync::OnceLock::new(),
         counts: crate::log::Counts::default(),
-        space: crate::clean::SpaceLimit::default(),
+        space: Arc::default(),
     };
     log.space.set_limit(options.disk_limit);
-    let values = Values::new(Arc::clone(directory), history, shard);
+    log.space.set_reserve(u64::from(options.segment_size), 0);
+    let values = Values::new(Arc::clone(directory), history, shard, Arc::clone(&log.space));
     Ok((Arc::new(log), Arc::new(values)))
 }
 
@@ -223,9 +229,13 @@ pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Resul
     };
     if full {
         // The threads that make spares are not running yet.
-        log.provide_spare()?;
+        let provided = log.provide_spare();
+        if log.tail.lock().spare.is_none() {
+            provided?;
+        }
     }
-    let appended = log.append(single_len(&op), now, |out, head| encode_single(out, head, log.seed, &op))?;
+    // On a full disk, too, so that what is there can be read, and deleted.
+    let appended = log.append_for(Purpose::Frees, single_len(&op), now, |out, head| encode_single(out, head, log.seed, &op))?;
     for stripe in 0..STRIPES {
         let mut stripe = index.stripe(stripe).write();
         if stripe.applied(index) < appended.lsn {

@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::chain::value_ref;
+use super::record::Record;
+use super::values::Values;
 use super::warm::Warmer;
 use crate::checkpoint::Checkpointer;
 use crate::error::Result;
 use crate::index::{Index, ReplayPosition};
-use crate::log::Log;
+use crate::log::{Log, Segment};
 use crate::options::Options;
 use crate::thread::{Signal, Thread, stand_back};
-use crate::types::{Lsn, STRIPES};
+use crate::types::{Location, Lsn, STRIPES};
 
 /// How often the thread looks up: what a kill -9 makes the next start replay is what was written in this time.
 const TICK: Duration = Duration::from_millis(50);
@@ -50,12 +53,19 @@ impl State {
 }
 
 impl Background {
-    pub(super) fn start(log: &Arc<Log>, index: &Arc<Index>, checkpointer: &Arc<Checkpointer>, options: &Options) -> Result<Self> {
+    pub(super) fn start(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        values: &Arc<Values>,
+        checkpointer: &Arc<Checkpointer>,
+        options: &Options,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut worker = Worker {
             shared: Arc::clone(&shared),
             log: Arc::clone(log),
             index: Arc::clone(index),
+            values: Arc::clone(values),
             checkpointer: Arc::clone(checkpointer),
             warmer: Warmer::new(options.memory_limit),
             noted: Lsn(0),
@@ -99,10 +109,24 @@ pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
     position.lsn
 }
 
+/// The value segment that the record at a location names. What cannot be read is left to cleaning.
+fn value_named_at(segment: &Segment, location: Location) -> Option<u128> {
+    let fetched;
+    let record = match Record::hot(segment, location) {
+        Some(record) => record.ok()?,
+        None => {
+            fetched = Record::wait(segment, location).ok()?;
+            Record::fetched(&fetched).ok()?
+        }
+    };
+    if record.header.value_segment { value_ref(record.body()).ok().map(|reference| reference.value_id) } else { None }
+}
+
 struct Worker {
     shared: Arc<Shared>,
     log: Arc<Log>,
     index: Arc<Index>,
+    values: Arc<Values>,
     checkpointer: Arc<Checkpointer>,
     warmer: Warmer,
     noted: Lsn,
@@ -119,7 +143,7 @@ impl Worker {
             }
             // Without room, writers get their own error; nothing is to be done here.
             let _ = self.index.reserve(RESERVE_AHEAD);
-            let more = self.index.reclaim(RECLAIM) | self.warmer.step(&self.log);
+            let more = self.reclaim() | self.warmer.step(&self.log);
             if asked || self.checkpointer.is_due() {
                 checkpoint_thread = self.checkpoint(checkpoint_thread);
             }
@@ -137,6 +161,19 @@ impl Worker {
         let mut state = self.shared.signal.state();
         state.work = false;
         (!stop).then(|| std::mem::take(&mut state.checkpoint))
+    }
+
+    /// Gives back some of the dropped tables, and the large values of their keys.
+    fn reclaim(&self) -> bool {
+        let segments = self.log.segments();
+        // The tables were dropped by an entry at or below this one.
+        let written = self.log.durability().written();
+        self.index.reclaim_seeing(RECLAIM, &mut |location| {
+            let segment = segments.get(location.segment()).filter(|segment| segment.names_values());
+            if let Some(value) = segment.and_then(|segment| value_named_at(segment, location)) {
+                self.values.bury(value, written);
+            }
+        })
     }
 
     /// Takes a checkpoint on a thread of its own, unless one is being taken.

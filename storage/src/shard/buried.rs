@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A file goes only when what superseded its record is flushed, so no loss of power brings that record back.
-//! - It stays for a while after that: whoever looked the record up before may still be about to open it.
+//! - It stays for a while after that, unless space is short: whoever looked the record up before may still be about to open it.
 //! - What is buried is not written down: after a restart cleaning finds it again when it drops the record.
 
 use std::collections::VecDeque;
@@ -32,11 +32,16 @@ impl Buried {
         self.0.lock().push_back(Grave { id, superseder, since: now });
     }
 
-    /// Takes out those whose time has come. `settled`: superseded up to here is superseded for good.
-    pub(super) fn due(&self, settled: Lsn, now: Instant) -> Vec<u128> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Takes out those whose time has come. `settled`: superseded up to here is superseded for good; `at_once`: they do not stay longer.
+    pub(super) fn due(&self, settled: Lsn, now: Instant, at_once: bool) -> Vec<u128> {
         let mut queue = self.0.lock();
         let mut due = Vec::new();
-        while let Some(grave) = queue.front().filter(|grave| grave.superseder <= settled && now.duration_since(grave.since) >= GRACE) {
+        let is_due = |grave: &&Grave| grave.superseder <= settled && (at_once || now.duration_since(grave.since) >= GRACE);
+        while let Some(grave) = queue.front().filter(is_due) {
             due.push(grave.id);
             queue.pop_front();
         }
@@ -54,9 +59,10 @@ mod tests {
         let start = Instant::now();
         buried.add(1, Lsn(10), start);
         buried.add(2, Lsn(20), start);
-        assert!(buried.due(Lsn(30), start + GRACE / 2).is_empty());
-        assert!(buried.due(Lsn(9), start + GRACE).is_empty());
-        assert_eq!(buried.due(Lsn(10), start + GRACE), [1]);
-        assert_eq!(buried.due(Lsn(20), start + GRACE), [2]);
+        assert!(buried.due(Lsn(30), start + GRACE / 2, false).is_empty());
+        assert!(buried.due(Lsn(9), start, true).is_empty());
+        assert!(buried.due(Lsn(9), start + GRACE, false).is_empty());
+        assert_eq!(buried.due(Lsn(10), start + GRACE, false), [1]);
+        assert_eq!(buried.due(Lsn(20), start, true), [2]);
     }
 }

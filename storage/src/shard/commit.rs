@@ -14,7 +14,7 @@ use crate::codec::op::{Op, OpCode};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
 use crate::index::{CounterChange, IndexError};
-use crate::log::Appended;
+use crate::log::{Appended, Purpose};
 use crate::types::{DATABASES, Db, Location, Lsn, STRIPES};
 
 impl Transaction<'_> {
@@ -30,13 +30,15 @@ impl Transaction<'_> {
         let new_keys = self.pending.ops.iter().filter(|op| op.old.is_none()).count();
         self.shard.index.reserve(new_keys).map_err(|error| self.shard.index_error(error))?;
         let lsn = if self.pending.ops.len() == 1 && self.pending.controls.is_empty() { self.commit_one() } else { self.commit_many() }?;
+        self.unnamed.clear();
         Ok(Some(lsn))
     }
 
     fn commit_one(&mut self) -> Result<Lsn> {
         let log = &self.shard.log;
         let op = self.pending.encode(&self.pending.ops[0]);
-        let appended = log.append(single_len(&op), self.batch.now(), |out, head| encode_single(out, head, log.seed, &op))?;
+        let purpose = if op.code == OpCode::Tombstone { Purpose::Deletes } else { Purpose::Any };
+        let appended = log.append_for(purpose, single_len(&op), self.batch.now(), |out, head| encode_single(out, head, log.seed, &op))?;
         let at = self.pending.ops.pop().expect("exactly one op");
         let cell_is_fresh = true;
         self.apply(&at, appended.location(SINGLE_HEADER as u32), appended.lsn, cell_is_fresh);
@@ -66,17 +68,30 @@ impl Transaction<'_> {
             distances.push((!superseded).then(|| entry.push(&self.pending.encode(op))));
         }
         let log = &self.shard.log;
-        let appended = log.append(entry.encoded_len(), self.batch.now(), |out, head| entry.finish(head, log.seed, out))?;
+        let appended =
+            log.append_for(self.purpose(), entry.encoded_len(), self.batch.now(), |out, head| entry.finish(head, log.seed, out))?;
         self.apply_many(&appended, &distances);
         Ok(appended.lsn)
+    }
+
+    /// Deletions and flushes alone let cleaning free space.
+    fn purpose(&self) -> Purpose {
+        let deletes = self.pending.ops.iter().all(|op| op.code == OpCode::Tombstone);
+        let flushes = self.pending.controls.iter().all(|(control, _)| matches!(control, Control::Flush { .. } | Control::Forget(_)));
+        match (deletes && flushes, self.pending.ops.is_empty()) {
+            (true, true) => Purpose::Frees,
+            (true, false) => Purpose::Deletes,
+            (false, _) => Purpose::Any,
+        }
     }
 
     fn apply_many(&mut self, appended: &Appended, distances: &[Option<u32>]) {
         self.apply_controls(appended.lsn);
         let ops = std::mem::take(&mut self.pending.ops);
         for (op, distance) in ops.iter().zip(distances) {
-            if let Some(distance) = distance {
-                self.apply(op, appended.location(*distance), appended.lsn, false);
+            match distance {
+                Some(distance) => self.apply(op, appended.location(*distance), appended.lsn, false),
+                None => self.bury_unwritten(op, appended.lsn),
             }
         }
         let index = &self.shard.index;
@@ -97,6 +112,9 @@ impl Transaction<'_> {
             Some(Counted { bytes, expires: op.expire_at.is_some(), digest })
         };
         let change = counter_change(op.old.as_ref().map(|old| &old.counted), new.as_ref());
+        if op.value_segment {
+            self.names_value(location);
+        }
         let old = op.old.filter(|_| cell_is_fresh).map(|old| old.cell).or_else(|| self.cell_again(op));
         let (table, hash, slot) = (op.table.slot, op.hash, op.slot);
         let stripe = self.stripe_mut(slot.stripe());
@@ -124,6 +142,22 @@ impl Transaction<'_> {
     fn superseded_expired(&self, op: &PendingOp) {
         if let Some(db) = (0..DATABASES).map(Db).find(|db| self.shard.table(*db) == op.table) {
             self.shard.expiry.superseded(db, self.pending.key(op));
+        }
+    }
+
+    #[cold]
+    fn names_value(&self, location: Location) {
+        if let Some(segment) = self.shard.log.segments().get(location.segment()) {
+            segment.set_names_values();
+        }
+    }
+
+    /// The large value of an op that another one of the same entry took the place of.
+    fn bury_unwritten(&self, op: &PendingOp, lsn: Lsn) {
+        if op.value_segment
+            && let Ok(reference) = ValueRef::decode(self.pending.body(op))
+        {
+            self.shard.values.bury(reference.value_id, lsn);
         }
     }
 

@@ -55,10 +55,10 @@ impl Shard {
         let threads = Threads::start(&log)?;
         let readers = Readers::start(options.reader_threads, &log, &values)?;
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
-        let background = Background::start(&log, &index, &checkpointer, &options)?;
+        let background = Background::start(&log, &index, &values, &checkpointer, &options)?;
         let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
         let scrub = Scrub::start(&log, &values, options.scrub_period, options.scrub_rate)?;
-        let expiry = Expiry::start(&log, &index, &options)?;
+        let expiry = Expiry::start(&log, &index, &values, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
             options,

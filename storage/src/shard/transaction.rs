@@ -15,6 +15,7 @@ use arc_swap::Guard as TableGuard;
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
+use super::StoredValue;
 use super::pending::Pending;
 use super::record::Record;
 use super::{Batch, Key, LockPlan, Metadata, Object, Shard};
@@ -63,6 +64,17 @@ pub struct Transaction<'s> {
     pub(super) guards: SmallVec<[(usize, Guard<'s>); 1]>,
     pub(super) segments: TableGuard<Arc<SegmentTable>>,
     pub(super) pending: Pending,
+    /// Large values that it wrote, and that no entry names as long as it is not committed.
+    pub(super) unnamed: Vec<StoredValue>,
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        for stored in &self.unnamed {
+            // What is left behind is removed at the next start.
+            let _ = self.shard.values.discard(stored);
+        }
+    }
 }
 
 /// A place in a transaction to go back to.
@@ -85,7 +97,7 @@ impl<'s> Transaction<'s> {
             guards.extend(plan.stripes().map(|n| (n, Guard::Shared(shard.index.stripe(n).read()))));
         }
         let now = batch.now().max(shard.expiry.at());
-        Self { shard, batch, now, guards, segments: shard.log.segments(), pending: Pending::take() }
+        Self { shard, batch, now, guards, segments: shard.log.segments(), pending: Pending::take(), unnamed: Vec::new() }
     }
 
     /// The time this transaction runs at; expiry is judged by it.

@@ -13,6 +13,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::buried::Buried;
+use crate::clean::SpaceLimit;
 use crate::codec::checksum::{ShardSeed, ValueSeed, crc};
 use crate::codec::content_hash::ContentHasher;
 use crate::codec::value_ref::ValueRef;
@@ -158,10 +159,11 @@ pub(crate) struct Values {
     /// Those that have no end yet.
     unfinished: Mutex<Vec<u128>>,
     buried: Buried,
+    space: Arc<SpaceLimit>,
 }
 
 impl Values {
-    pub(crate) fn new(directory: Arc<dyn Directory>, history: HistoryId, shard: ShardId) -> Self {
+    pub(crate) fn new(directory: Arc<dyn Directory>, history: HistoryId, shard: ShardId, space: Arc<SpaceLimit>) -> Self {
         Self {
             directory,
             seed: ShardSeed::new(history, shard),
@@ -170,6 +172,7 @@ impl Values {
             open: Mutex::new(VecDeque::new()),
             unfinished: Mutex::default(),
             buried: Buried::default(),
+            space,
         }
     }
 
@@ -185,13 +188,13 @@ impl Values {
         let id: u128 = rand::random();
         let name = FileName::Value(id).to_string();
         let path = self.directory.path(&name);
-        self.unfinished.lock().push(id);
         let size = SEGMENT_HEADER as u64 + len + len.div_ceil(VALUE_BLOCK as u64) * 4 + VALUE_TRAILER;
-        let file = self
-            .directory
-            .create(&name)
-            .map_err(StorageError::io("create", &path))
-            .inspect_err(|_| self.unfinished.lock().retain(|u| *u != id))?;
+        self.take_room(size)?;
+        self.unfinished.lock().push(id);
+        let file = self.directory.create(&name).map_err(StorageError::io("create", &path)).inspect_err(|_| {
+            self.unfinished.lock().retain(|u| *u != id);
+            self.space.give_back(size);
+        })?;
         let seed = self.seed.value(id);
         let writer = ValueWriter {
             values: Arc::clone(self),
@@ -207,9 +210,30 @@ impl Values {
             hasher: ContentHasher::default(),
         };
         let file = writer.file();
-        file.allocate(0, size).map_err(StorageError::io("allocate", &path))?;
+        let allocated = file.allocate(0, size).map_err(StorageError::io("allocate", &path)).map_err(|error| self.as_full(error));
+        // Given up later it counts until the next measurement.
+        allocated.inspect(|()| self.space.settle(size)).inspect_err(|_| self.space.give_back(size))?;
         file.write_at(0, &self.header(id, size).encode()).map_err(StorageError::io("write", &path))?;
         Ok(writer)
+    }
+
+    /// Takes room for a file of this size, under the limit that the log has.
+    fn take_room(&self, size: u64) -> Result<()> {
+        if self.space.take(size) {
+            return Ok(());
+        }
+        // Files may have gone since it was last measured.
+        self.space.measure(self.directory.as_ref()).map_err(StorageError::io("measure", self.directory.path("")))?;
+        if self.space.take(size) {
+            return Ok(());
+        }
+        self.space.note_refused();
+        Err(StorageError::DiskFull { path: self.directory.path("") })
+    }
+
+    /// A disk that is full is the same error whoever finds it so.
+    fn as_full(&self, error: StorageError) -> StorageError {
+        if error.is_disk_full() { StorageError::DiskFull { path: self.directory.path("") } } else { error }
     }
 
     fn header(&self, id: u128, size: u64) -> SegmentHeader {
@@ -247,9 +271,10 @@ impl Values {
         self.buried.add(id, superseder, Instant::now());
     }
 
-    /// Removes the files of buried value segments whose superseders are at or below `settled`. Returns how many went.
-    pub(crate) fn remove_buried(&self, settled: Lsn) -> Result<u64> {
-        let due = self.buried.due(settled, Instant::now());
+    /// Removes the files of buried value segments whose superseders are at or below `settled`: after a while, or at once. Returns how many
+    /// went.
+    pub(crate) fn remove_buried(&self, settled: Lsn, at_once: bool) -> Result<u64> {
+        let due = self.buried.due(settled, Instant::now(), at_once);
         for id in &due {
             self.open.lock().retain(|(known, _)| known != id);
             let name = FileName::Value(*id).to_string();
@@ -259,7 +284,16 @@ impl Values {
                 outcome => outcome.map_err(StorageError::io("remove", self.directory.path(&name)))?,
             }
         }
+        if at_once && !due.is_empty() {
+            // Their room is wanted, and a filesystem may keep it until their names are gone for good.
+            self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
+        }
         Ok(due.len() as u64)
+    }
+
+    /// Whether files wait to be removed.
+    pub(crate) fn has_buried(&self) -> bool {
+        !self.buried.is_empty()
     }
 
     fn keep(&self, id: u128, file: Arc<dyn File>) {

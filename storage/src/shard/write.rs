@@ -47,7 +47,12 @@ impl Transaction<'_> {
     }
 
     fn put_large(&mut self, db: Db, key: &Key<'_>, value: &[u8], expire_at: Option<UnixMillis>) -> Result<()> {
-        let stored = self.shard.values.store(value)?;
+        let stored = self.shard.values.store(value).inspect_err(|error| {
+            if error.is_disk_full() {
+                self.shard.log.counts.refused();
+            }
+        })?;
+        self.unnamed.push(stored);
         self.put_stored(db, key, &stored, expire_at)
     }
 

@@ -1,10 +1,14 @@
 //! Syncs that fail and disks that are full.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use esker_storage::clock::Clock;
 use esker_storage::fs::FaultyDirectory;
-use esker_storage::options::SyncMode;
-use esker_storage::shard::StorageError;
+use esker_storage::options::{Options, SyncMode};
+use esker_storage::shard::{Shard, StorageError};
+use esker_storage::types::{Db, UnixMillis};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -110,4 +114,121 @@ fn start_on_a_full_disk_serves_reads_or_says_that_the_disk_is_full() {
     }
     files.set_capacity(u64::MAX);
     assert_eq!(get(&try_open(&files.directory()).unwrap(), "key").as_deref(), Some(&b"value"[..]));
+}
+
+/// A shard on a disk with room for `bytes` beside what an empty one takes.
+fn small_disk(files: &FaultyDirectory, bytes: u64, options: Options) -> Shard {
+    let shard = Shard::open(&files.directory(), options).unwrap();
+    // The index grows ahead of the first keys.
+    std::thread::sleep(Duration::from_millis(300));
+    files.set_capacity(files.used() + bytes);
+    shard
+}
+
+/// A shard on a disk with room for `bytes` beside what an empty one takes, filled with live keys until writes are refused.
+fn full_shard(files: &FaultyDirectory, bytes: u64, options: Options) -> (Shard, usize) {
+    let shard = small_disk(files, bytes, options);
+    set(&shard, "first", b"value").unwrap();
+    let refused = (0..).find_map(|n| set(&shard, &format!("key:{n}"), &[7; 500]).err().map(|error| (n, error)));
+    let (keys, error) = refused.unwrap();
+    assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
+    assert!(error.to_string().contains("no space left") && error.to_string().contains("until space is freed"), "{error}");
+    let figures = shard.log().figures();
+    assert!(figures.disk_full && figures.refused_writes > 0 && figures.poisoned.is_empty(), "{figures:?}");
+    (shard, keys)
+}
+
+fn small_segments(clock: Clock) -> Options {
+    Options { segment_size: 64 << 10, index_reserve: 64 << 20, clock, ..options(SyncMode::EverySec) }
+}
+
+fn until_admitted<T>(shard: &Shard, what: &str, write: impl Fn() -> Result<T, StorageError>) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = write() {
+        assert!(error.is_disk_full(), "{what}: {error}");
+        assert!(
+            Instant::now() < deadline,
+            "{what}: writes do not resume: {:?}, {:?}, {:?}",
+            shard.cleaning_figures(),
+            shard.checkpoint_status(),
+            shard.log().space()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn write_until_admitted(shard: &Shard, what: &str) {
+    until_admitted(shard, what, || set(shard, "after", b"there is room again"));
+}
+
+/// Was: deletions were refused like any other write, so nothing could be freed; a segment that was full when no spare could be made was
+/// not sealed, so it could not be cleaned; without `maxdisk` the log left cleaning no room to write.
+#[test]
+fn what_is_deleted_on_a_full_disk_is_cleaned_and_writes_resume() {
+    let files = FaultyDirectory::new();
+    let (shard, keys) = full_shard(&files, 16 << 20, small_segments(Clock::Wall));
+    for n in 0..keys {
+        let key = format!("key:{n}");
+        assert_eq!(get(&shard, &key).as_deref(), Some(&[7; 500][..]), "reads go on");
+    }
+    for n in (0..keys).filter(|n| n % 4 != 0) {
+        let key = format!("key:{n}");
+        // There is room for some thousands; then cleaning has made more.
+        until_admitted(&shard, &key, || run(&shard, Some(&[&key]), |txn| txn.delete(Db(0), &shard.key(key.as_bytes()))));
+    }
+    write_until_admitted(&shard, "after deletions");
+    for n in (0..keys).step_by(4) {
+        assert!(get(&shard, &format!("key:{n}")).is_some());
+    }
+    assert!(shard.cleaning_figures().reclaimed_bytes > 0);
+    // A second time, from the start of a process that finds the disk full.
+    let refused = (0..).find_map(|n| set(&shard, &format!("more:{n}"), &[7; 500]).err()).unwrap();
+    assert!(refused.is_disk_full(), "{refused}");
+    shard.abandon();
+    let files = files.kill().unwrap();
+    let shard = Shard::open(&files.directory(), small_segments(Clock::Wall)).unwrap();
+    assert_eq!(get(&shard, "first").as_deref(), Some(&b"value"[..]));
+    run(&shard, None, |txn| txn.flush_all()).unwrap();
+    write_until_admitted(&shard, "after FLUSHALL");
+}
+
+/// Was: the entry that declares keys expired was refused on a full disk, so that they took their space for ever.
+#[test]
+fn what_expires_on_a_full_disk_is_cleaned_and_writes_resume() {
+    let files = FaultyDirectory::new();
+    let now = Arc::new(AtomicI64::new(1000));
+    let clock = Clock::Manual(Arc::clone(&now));
+    let shard = small_disk(&files, 6 << 20, small_segments(clock));
+    let put = |n: usize| {
+        let key = format!("key:{n}");
+        run(&shard, Some(&[&key]), |txn| txn.put(Db(0), &shard.key(key.as_bytes()), &[7; 500], Some(UnixMillis(2000))))
+    };
+    let refused = (0..).find_map(|n| put(n).err()).unwrap();
+    assert!(refused.is_disk_full(), "{refused}");
+    now.store(3000, Ordering::Relaxed);
+    shard.sweep().unwrap();
+    write_until_admitted(&shard, "after all has expired");
+    let (cells, _) = run(&shard, None, |txn| Ok(txn.get(Db(0), &shard.key(b"key:0"))?.is_some())).unwrap();
+    assert!(!cells);
+}
+
+#[test]
+fn large_values_and_small_ones_share_a_full_disk() {
+    let files = FaultyDirectory::new();
+    let shard = small_disk(&files, 8 << 20, small_segments(Clock::Wall));
+    set(&shard, "small", b"value").unwrap();
+    let large = vec![9; 1 << 20];
+    let refused = (0..).find_map(|n| set(&shard, &format!("large:{n}"), &large).err().map(|error| (n, error)));
+    let (written, error) = refused.unwrap();
+    assert!(written >= 2 && matches!(error, StorageError::DiskFull { .. }), "{written}: {error}");
+    // What a refused value had taken is given back; small ones find the room that is left.
+    set(&shard, "small", b"another value").unwrap();
+    assert_eq!(get(&shard, "large:0").as_deref(), Some(&large[..]));
+    run(&shard, Some(&["large:0"]), |txn| txn.delete(Db(0), &shard.key(b"large:0"))).unwrap();
+    until_admitted(&shard, "a large value", || set(&shard, "large:0", &large));
+    assert_eq!(get(&shard, "large:0").as_deref(), Some(&large[..]));
+    shard.abandon();
+    let shard = Shard::open(&files.kill().unwrap().directory(), small_segments(Clock::Wall)).unwrap();
+    assert_eq!(get(&shard, "large:1").as_deref(), Some(&large[..]));
+    assert_eq!(get(&shard, "small").as_deref(), Some(&b"another value"[..]));
 }

@@ -35,6 +35,7 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::log::Log;
 use crate::options::Options;
+use crate::shard::Values;
 use crate::thread::Thread;
 use crate::types::{Db, UnixMillis};
 
@@ -100,9 +101,9 @@ impl Shared {
 }
 
 impl Expiry {
-    pub(super) fn start(log: &Arc<Log>, index: &Arc<Index>, options: &Options) -> Result<Self> {
+    pub(super) fn start(log: &Arc<Log>, index: &Arc<Index>, values: &Arc<Values>, options: &Options) -> Result<Self> {
         let shared = Arc::new(Shared::new(index.expired().at, options.expiry_sweep_time));
-        let sweeper = Sweeper::new(Arc::clone(log), Arc::clone(index), Arc::clone(&shared), options.clock.clone());
+        let sweeper = Sweeper::new(Arc::clone(log), Arc::clone(index), Arc::clone(values), Arc::clone(&shared), options.clock.clone());
         let sweeper = Arc::new(Mutex::new(sweeper));
         let thread = if options.expiry_sweep_time.is_zero() { Thread::none() } else { thread::start(&shared, &sweeper)? };
         Ok(Self { shared, sweeper, thread })

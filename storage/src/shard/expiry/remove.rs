@@ -9,7 +9,8 @@ use crate::codec::entry::{encode_single, single_len};
 use crate::codec::op::{Op, OpCode};
 use crate::error::Result;
 use crate::index::ExpiredMark;
-use crate::log::SegmentTable;
+use crate::log::{Purpose, SegmentTable};
+use crate::shard::chain::value_ref;
 use crate::shard::commit::counter_change;
 use crate::shard::pending::Counted;
 use crate::shard::record::Record;
@@ -71,6 +72,12 @@ impl Sweeper {
             let Ok(cell) = stripe.lookup(&self.index, found.table, found.hash, at);
             if let Some(cell) = cell.filter(|_| same) {
                 stripe.remove(&self.index, found.table, found.hash, found.slot, cell, &counter_change(Some(counted), None));
+                if record.header.value_segment
+                    && let Ok(value) = value_ref(record.body())
+                {
+                    // Gone for good once the entry that declared it is flushed.
+                    self.values.bury(value.value_id, self.index.expired().lsn);
+                }
                 self.shared.removed(db, record.key());
                 removed += 1;
             }
@@ -83,7 +90,8 @@ impl Sweeper {
     fn declare(&self, at: UnixMillis) -> Result<()> {
         let body = ExpiredUpTo { at }.encode();
         let op = Op::control(OpCode::ExpiredUpTo, &body);
-        let appended = self.log.append(single_len(&op), at, |out, head| encode_single(out, head, self.log.seed, &op))?;
+        let appended =
+            self.log.append_for(Purpose::Frees, single_len(&op), at, |out, head| encode_single(out, head, self.log.seed, &op))?;
         self.index.set_expired(ExpiredMark { at, lsn: appended.lsn });
         self.shared.at.store(at.0, std::sync::atomic::Ordering::Relaxed);
         Ok(())

@@ -17,6 +17,7 @@ use crate::codec::op::{OP_HEADER_MAX, OpHeader};
 use crate::error::Result;
 use crate::index::{Cell, Index, TableSlot};
 use crate::log::{Log, SegmentTable};
+use crate::shard::Values;
 use crate::types::{DATABASES, Db, Location, STRIPES, Slot, UnixMillis};
 
 /// Cells copied out under one lock.
@@ -45,6 +46,7 @@ pub struct Swept {
 pub(super) struct Sweeper {
     pub(super) log: Arc<Log>,
     pub(super) index: Arc<Index>,
+    pub(super) values: Arc<Values>,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     round: Round,
@@ -100,9 +102,9 @@ impl Round {
 }
 
 impl Sweeper {
-    pub(super) fn new(log: Arc<Log>, index: Arc<Index>, shared: Arc<Shared>, clock: Clock) -> Self {
+    pub(super) fn new(log: Arc<Log>, index: Arc<Index>, values: Arc<Values>, shared: Arc<Shared>, clock: Clock) -> Self {
         let round = Round::new(&index);
-        Self { log, index, shared, clock, round, cells: Vec::new() }
+        Self { log, index, values, shared, clock, round, cells: Vec::new() }
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -8,6 +8,7 @@
     python3 benches/versus density        bytes a key of index and anonymous memory at 40 counts of keys
     python3 benches/versus writeback      bytes that the kernel writes for the index, a SET
     python3 benches/versus overwrite      overwriting within maxdisk: throughput and latency beside cleaning, write amplification
+    python3 benches/versus misses         miss ratios of caches of 1 % and 10 % of a trace's keys, under each eviction policy
     python3 benches/versus micro          the criterion benches and the latency of appends
 
 Servers: esker (--esker PATH), redis-server from PATH, and every --peer NAME=PATH. Needs redis-benchmark. The server runs on core 0, the

@@ -22,7 +22,7 @@ pub struct Server {
     /// The options.
     pub config: Config,
     /// Conditions that take commands off the fast path.
-    pub gates: Gates,
+    pub gates: Arc<Gates>,
     /// What was executed, counted a worker.
     pub counters: Counters,
     /// Channels, patterns and their subscribers; keyspace events.
@@ -62,7 +62,7 @@ impl Server {
         let server = Self {
             shard,
             config,
-            gates: Gates::default(),
+            gates: Arc::default(),
             counters: Counters::new(workers),
             hub: Arc::default(),
             clients: Clients::default(),
@@ -79,6 +79,7 @@ impl Server {
         server.config_changed();
         server.watch_flushes();
         server.watch_expiry();
+        server.watch_eviction();
         server
     }
 

@@ -65,6 +65,7 @@ fn resetstat(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     call.server.counters.reset();
     call.server.stats.reset();
     call.server.shard.reset_expiry_figures();
+    call.server.shard.reset_eviction_figures();
     call.reply.ok();
     Ok(())
 }

@@ -11,7 +11,7 @@ use esker_storage::types::{Location, Lsn};
 
 use super::refusal::{self, Refusal};
 use super::table::{CommandId, Resolved, resolve};
-use super::{Call, CommandError, Effect, Flags, Spec, WorkerCounters, hooks, plan, transactions};
+use super::{Call, CommandError, Effect, Flags, Gates, Spec, WorkerCounters, hooks, plan, transactions};
 use crate::protocol::Reply;
 use crate::server::Server;
 use crate::session::Session;
@@ -145,6 +145,11 @@ impl<'s> Turn<'s> {
         };
         session.last_command = spec.name;
         if let Err(refusal) = refusal::check(session, spec, args, reply.version()) {
+            return self.refuse(session, Some((id, spec)), &refusal, reply);
+        }
+        if self.server.gates.has(Gates::NO_ROOM)
+            && let Err(refusal) = refusal::check_room(session, spec)
+        {
             return self.refuse(session, Some((id, spec)), &refusal, reply);
         }
         if hooks::is_paused(self.server, session, spec, self.batch.now()) {

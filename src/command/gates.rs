@@ -14,6 +14,9 @@ impl Gates {
     /// Every command is to be timed (the slow log's or the latency monitor's threshold is below a batch's usual time).
     pub const TIMED: u32 = 1 << 2;
 
+    /// There is more data than maxmemory allows, and nothing to evict.
+    pub const NO_ROOM: u32 = 1 << 3;
+
     /// Sets or clears a condition.
     pub fn set(&self, bit: u32, on: bool) {
         if on {

@@ -1,5 +1,6 @@
 //! OBJECT: what clients ask about the form in which Redis would hold a value.
 
+use esker_storage::evict::EvictionOrder;
 use esker_storage::shard::Metadata;
 
 use super::{Call, CommandError, Flags, Group, Keys, Spec, parse_integer};
@@ -49,7 +50,7 @@ pub const SPECS: &[Spec] = &[
         group: Group::Generic,
         since: "4.0.0",
         complexity: "O(1)",
-        summary: "An error on an existing key: access frequencies are not tracked.",
+        summary: "Returns how often the key was used, 0 to 3, under an LFU policy; else an error.",
         handler: freq,
     },
     Spec {
@@ -114,13 +115,18 @@ fn idletime(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn freq(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    if metadata(call)?.is_some() {
-        return Err(CommandError::Text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
-             policies at runtime LRU and LFU data will take some time to adjust.",
-        ));
+    let found = call.txn.uses(call.session.db, &call.key(2))?;
+    let counts = call.server.shard.eviction().is_some_and(|policy| policy.order == EvictionOrder::Lfu);
+    match found {
+        Some(_) if !counts => {
+            return Err(CommandError::Text(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+                 policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        Some(uses) => call.reply.integer(uses.into()),
+        None => call.reply.null(),
     }
-    call.reply.null();
     Ok(())
 }
 
@@ -130,7 +136,7 @@ fn help(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         "ENCODING <key>",
         "    Return the encoding that Redis would choose for the value of <key>.",
         "FREQ <key>",
-        "    Return the access frequency of <key>; it is not tracked here.",
+        "    Return how often <key> was used, 0 to 3, under an LFU policy.",
         "IDLETIME <key>",
         "    Return the seconds since the last access to <key>.",
         "REFCOUNT <key>",

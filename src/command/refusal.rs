@@ -63,6 +63,15 @@ pub(super) fn check(session: &Session, spec: &Spec, args: &[&[u8]], version: Ver
     Ok(())
 }
 
+/// Whether the command may run although there is no room for more data; EXEC may if all that it runs may.
+pub(super) fn check_room(session: &Session, spec: &Spec) -> Result<(), Refusal> {
+    let needs_room = |spec: &Spec| spec.flags.has(Flags::DENYOOM);
+    if needs_room(spec) || (spec.name == "exec" && session.queue.commands.iter().any(|queued| needs_room(queued.spec))) {
+        return Err(Refusal::new("OOM", "command not allowed when used memory > 'maxmemory'."));
+    }
+    Ok(())
+}
+
 /// The refusal of what names no row.
 pub(super) fn of_unresolved(what: &Resolved, args: &[&[u8]]) -> Refusal {
     match what {

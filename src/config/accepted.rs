@@ -8,10 +8,9 @@ const AOF: &str = "the log is segmented and cleaned by itself";
 const CLUSTER: &str = "no cluster yet";
 const DEFRAGMENT: &str = "no allocator to defragment";
 const ENCODING: &str = "values have one encoding";
-const EVICTION: &str = "no eviction yet";
+const EVICTION: &str = "eviction goes by segments";
 const ITSELF: &str = "Esker does this by itself";
 const LAZY: &str = "deleting never blocks";
-const MEMORY: &str = "Esker's memory is bounded by memory-limit";
 const MODULES: &str = "no modules";
 const RDB: &str = "no RDB file: the log is always on and checkpoints are automatic";
 const REPLICATION: &str = "no replication yet";
@@ -138,8 +137,6 @@ pub const ACCEPTED: &[Directive] = &[
     row("rename-command", Kind::Special(renaming), "", "commands keep their names").repeated(),
     row("tracking-table-max-keys", Kind::COUNT, "1000000", TRACKING),
     // Memory.
-    row("maxmemory", Kind::BYTES, "0", MEMORY),
-    row("maxmemory-policy", Kind::Enum(&["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"]), "noeviction", EVICTION),
     row("maxmemory-samples", whole(1, i32::MAX as i64), "5", EVICTION),
     row("maxmemory-eviction-tenacity", whole(0, 100), "10", EVICTION),
     row("maxmemory-clients", Kind::MemoryOrPercent, "0", EVICTION),

@@ -18,6 +18,7 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use esker_storage::options::{MAX_SEGMENT_SIZE, Options};
 use parking_lot::RwLock;
 
 pub use change::ChangeError;
@@ -28,6 +29,7 @@ pub use load::{Invocation, LoadError, Loaded, from_command_line, version};
 pub use output_limit::{ClientClass, OutputLimit, OutputLimits};
 pub use rewrite::RewriteError;
 pub use split::{quoted, split_args};
+pub use table::EVICTION_POLICIES;
 pub use values::Values;
 
 /// The version of Redis whose commands, replies and settings Esker follows.
@@ -106,13 +108,15 @@ impl Config {
         PathBuf::from(self.text("dir"))
     }
 
-    /// Bytes of a log segment: as set, or what suits the limit of the disk.
+    /// Bytes of a log segment: as set, or what suits the limits of disk and data.
     #[must_use]
     pub fn segment_size(&self) -> u64 {
-        let limit = self.bytes("maxdisk");
+        let suits = |limit: u64, size: fn(u64) -> u32| if limit == 0 { MAX_SEGMENT_SIZE } else { size(limit) };
         match self.bytes("segment-size") {
-            0 if limit == 0 => 64 << 20,
-            0 => u64::from(esker_storage::options::Options::segment_size_for(limit)),
+            0 => {
+                let (disk, data) = (self.bytes("maxdisk"), self.bytes("maxmemory"));
+                suits(disk, Options::segment_size_for).min(suits(data, Options::segment_size_for_data)).into()
+            }
             given => given,
         }
     }

@@ -13,6 +13,18 @@ pub const LOG_LEVELS: &[&str] = &["debug", "verbose", "notice", "warning"];
 pub const FSYNC_MODES: &[&str] = &["everysec", "always", "no"];
 /// What a signal makes of a shutdown.
 pub const SHUTDOWN_MODES: &[&str] = &["default", "save", "nosave", "now", "force"];
+/// Which keys go when there is no room.
+pub const EVICTION_POLICIES: &[&str] = &[
+    "noeviction",
+    "allkeys-s3fifo",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+];
 /// The default of `io-threads`, replaced by the number of cores.
 pub const CORES: &str = "cores";
 
@@ -108,10 +120,22 @@ pub const USED: &[Directive] = &[
         "Bytes a second that scrub reads at most, even if it then takes longer than its period; 0: no limit.",
     ),
     used(
+        "maxmemory",
+        Kind::BYTES,
+        "0",
+        "Bytes of live data: keys, values and 64 bytes for each key; 0: no limit. Segments have the size that suits its value at the start.",
+    ),
+    used(
+        "maxmemory-policy",
+        Kind::Enum(EVICTION_POLICIES),
+        "noeviction",
+        "Which keys go when maxmemory, or three quarters of maxdisk, is reached; `noeviction`: none, writes are refused.",
+    ),
+    used(
         "maxdisk",
         Kind::BYTES,
         "0",
         "Bytes of disk that the data directory may take; 0: no limit. Segments have the size that suits its value at the start.",
     ),
-    used("segment-size", Kind::Special(segment_size), "0", "Size of a log segment; 0: what suits maxdisk.").fixed().hidden(),
+    used("segment-size", Kind::Special(segment_size), "0", "Size of a log segment; 0: what suits maxdisk and maxmemory.").fixed().hidden(),
 ];

@@ -106,7 +106,7 @@ impl Connection {
         }
         end.lsn = self.server.lsn_to_flush(turn.lsn);
         if turn.lsn > Lsn(0) && end.wait.is_none() {
-            end.wait = self.server.shard.log().space().write_delay().map(Wait::Sleep);
+            end.wait = self.server.shard.write_delay().map(Wait::Sleep);
         }
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();

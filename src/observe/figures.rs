@@ -1,6 +1,7 @@
 //! What the storage tells INFO: plain numbers, copied out when asked.
 
 use esker_storage::clean::CleaningFigures;
+use esker_storage::evict::EvictionFigures;
 use esker_storage::scrub::ScrubFigures;
 use esker_storage::shard::ExpiryFigures;
 use esker_storage::types::NodeId;
@@ -97,6 +98,8 @@ pub struct StorageFigures {
     pub index_bytes: u64,
     /// Keys removed because their time had come, and the sweep for them.
     pub expiry: ExpiryFigures,
+    /// Keys that made room for others.
+    pub eviction: EvictionFigures,
     /// Reading sealed segments again.
     pub scrub: ScrubFigures,
     /// Records read from disk because memory did not hold them.

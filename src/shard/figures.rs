@@ -27,6 +27,7 @@ impl Server {
             cleaning_pass: self.shard.cleaning_passes(),
             index_bytes: self.shard.index().bytes_used(),
             expiry: self.shard.expiry_figures(),
+            eviction: self.shard.eviction_figures(),
             scrub: self.shard.scrub_figures(),
             cold_reads: self.shard.cold_reads(),
         }

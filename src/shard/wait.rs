@@ -7,9 +7,10 @@ use esker_storage::shard::{FetchedRecord, StorageError, Wanted};
 use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
-use super::open::sync_mode;
+use super::open::{eviction, sync_mode};
+use crate::command::Gates;
 use crate::config::FsyncMode;
-use crate::pubsub::class::EXPIRED;
+use crate::pubsub::class::{EVICTED, EXPIRED};
 use crate::server::Server;
 
 /// A worker waits for the medium itself while that takes no longer than waking another thread and being woken by it is worth: all its
@@ -30,6 +31,15 @@ impl Server {
         self.shard.on_expired(Box::new(move |db, key| hub.notify(EXPIRED, "expired", key, db.0)));
     }
 
+    /// Publishes an event for each key that is evicted, and lets commands know when there is no room for more data.
+    pub(crate) fn watch_eviction(&self) {
+        let hub = Arc::clone(&self.hub);
+        self.shard.on_evicted(Box::new(move |db, key| hub.notify(EVICTED, "evicted", key, db.0)));
+        let gates = Arc::clone(&self.gates);
+        self.shard.on_data_limit(Box::new(move |over| gates.set(Gates::NO_ROOM, over)));
+        self.gates.set(Gates::NO_ROOM, self.shard.is_over_data_limit());
+    }
+
     /// Whether replies wait until their writes are flushed.
     #[inline]
     pub(crate) fn waits_for_flush(&self) -> bool {
@@ -39,6 +49,8 @@ impl Server {
     /// Brings the storage up to date with the options that can be changed.
     pub(crate) fn apply_storage_options(&self) {
         self.shard.log().space().set_limit(self.config.bytes("maxdisk"));
+        self.shard.set_data_limit(self.config.bytes("maxmemory"));
+        self.shard.set_eviction(eviction(&self.config.text("maxmemory-policy")));
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
         let scrub_period = Duration::from_secs(self.config.integer("scrub-period") as u64);
         self.shard.set_scrub_pace(scrub_period, self.config.bytes("scrub-rate"));

@@ -53,6 +53,7 @@ pub mod clean;
 pub mod clock;
 pub mod codec;
 pub mod error;
+pub mod evict;
 pub mod fs;
 pub mod glob;
 pub mod index;

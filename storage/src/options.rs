@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::evict::EvictionPolicy;
 use crate::types::ShardId;
 
 /// When the log is put on the medium.
@@ -35,6 +36,10 @@ pub struct Options {
     pub memory_limit: u64,
     /// Bytes that the shard's files may take; 0: no limit.
     pub disk_limit: u64,
+    /// Bytes of live data, keys and values with [`KEY_BYTES`](crate::evict::KEY_BYTES) for each key; 0: no limit.
+    pub data_limit: u64,
+    /// What is evicted when the live data, or the disk, reaches its limit; none: writes are refused then.
+    pub eviction: Option<EvictionPolicy>,
     /// A checkpoint is due after this many bytes of log, or four times the index's size if that is more.
     pub checkpoint_bytes: u64,
     /// Address space reserved for the index, in bytes; its file grows in small steps.
@@ -59,6 +64,8 @@ impl Default for Options {
             segment_size: MAX_SEGMENT_SIZE,
             memory_limit: u64::MAX,
             disk_limit: 0,
+            data_limit: 0,
+            eviction: None,
             checkpoint_bytes: 256 << 20,
             index_reserve: 64 << 30,
             reader_threads: 2,
@@ -75,6 +82,12 @@ impl Options {
     #[must_use]
     pub fn segment_size_for(limit: u64) -> u32 {
         (limit / 64).clamp(u64::from(MIN_SEGMENT_SIZE), u64::from(MAX_SEGMENT_SIZE)) as u32
+    }
+
+    /// Segment size for a shard whose live data may take `limit` bytes: small enough that evicting one by one keeps to the limit.
+    #[must_use]
+    pub fn segment_size_for_data(limit: u64) -> u32 {
+        Self::segment_size_for(limit / 2)
     }
 
     /// Values from this length on go to value segments: min(1 MiB, segment size / 4).

@@ -25,7 +25,8 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     out.put("expired_time_cap_reached_count", storage.expiry.time_cap_reached);
     out.put("expire_cycle_cpu_milliseconds", storage.expiry.micros / 1000);
     out.put("expiry_sweeps", storage.expiry.rounds);
-    out.zeros(&["evicted_keys", "evicted_clients"]);
+    out.put("evicted_keys", storage.eviction.keys);
+    out.zeros(&["evicted_clients"]);
     out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     out.put("keyspace_hits", server.counters.hits());
     out.put("keyspace_misses", server.counters.misses());

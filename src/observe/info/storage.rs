@@ -1,6 +1,7 @@
 //! Sections about the data: persistence, replication.
 
 use esker_storage::clean::CleaningFigures;
+use esker_storage::evict::EvictionFigures;
 use esker_storage::scrub::ScrubFigures;
 
 use super::{Lines, Source};
@@ -23,6 +24,7 @@ pub(super) fn persistence(source: &Source<'_>, out: &mut Lines) {
     log(&figures.log, out);
     checkpoint(&figures.checkpoint, out);
     cleaning(&figures.cleaning, out);
+    eviction(&figures.eviction, out);
     scrub(&figures.scrub, out);
 }
 
@@ -91,6 +93,18 @@ fn checkpoint(checkpoint: &CheckpointFigures, out: &mut Lines) {
     out.put("checkpoint_lsn", checkpoint.lsn);
     out.put("checkpoint_in_progress", u8::from(checkpoint.in_progress));
     out.put("checkpoint_last_ms", checkpoint.last_millis);
+}
+
+fn eviction(eviction: &EvictionFigures, out: &mut Lines) {
+    out.put("evict_data_bytes", eviction.used_bytes);
+    out.put("evict_passes", eviction.passes);
+    out.put("evict_entries", eviction.entries);
+    out.put("evict_evicted_bytes", eviction.bytes);
+    out.put("evict_kept_keys", eviction.kept);
+    out.put("evict_ghost_hits", eviction.ghosts);
+    out.put("evict_read_bytes", eviction.read_bytes);
+    out.put("evict_failed_passes", eviction.failed);
+    out.put("evict_usec", eviction.micros);
 }
 
 fn cleaning(cleaning: &CleaningFigures, out: &mut Lines) {

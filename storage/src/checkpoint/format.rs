@@ -6,6 +6,7 @@
 //!             kind 1: count cells of 12 bytes      kind 2: count × (slot in stripe 4, keys 4, expires 4, bytes 8, digest 16)
 //!             kind 3: the end, count = number of sections before it      kind 4: about count cells of this table follow
 //!             kind 5: T 8, of the `expired up to` entry with this LSN; not there if there was none
+//!             kind 6: the last `evict` entry has this LSN; not there if there was none
 //! ```
 
 use crate::codec::checksum::crc;
@@ -24,6 +25,7 @@ pub(super) const SLOT_COUNTERS: u8 = 2;
 pub(super) const END: u8 = 3;
 pub(super) const EXPECT: u8 = 4;
 pub(super) const EXPIRED: u8 = 5;
+pub(super) const EVICTED: u8 = 6;
 
 /// What the head of a checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +85,7 @@ impl Section {
         match self.kind {
             CELLS => Some(self.count as usize * CELL),
             SLOT_COUNTERS if self.count <= 64 => Some(self.count as usize * COUNTERS),
-            END | EXPECT => Some(0),
+            END | EXPECT | EVICTED => Some(0),
             EXPIRED => Some(8),
             _ => None,
         }

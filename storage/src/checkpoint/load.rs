@@ -133,6 +133,10 @@ fn apply(section: &Section, payload: &[u8], index: &Index, loaded: &mut Loaded) 
         index.set_expired(ExpiredMark { at: UnixMillis(i64::from_le_bytes(*at)), lsn: section.lsn });
         return Ok(true);
     }
+    if section.kind == format::EVICTED {
+        index.set_evicted(section.lsn);
+        return Ok(true);
+    }
     let number = usize::from(section.stripe);
     let (Some(table), true) = (format::table_slot(section.table), number < STRIPES) else { return Ok(false) };
     let mut stripe = index.stripe(number).write();

@@ -99,7 +99,7 @@ mod tests {
     const SEGMENT: u64 = 1000;
 
     fn candidates(live: f64, eligible: bool) -> [Candidate; 20] {
-        [Candidate { bytes: SEGMENT, live, age: 9, eligible }; 20]
+        [Candidate { bytes: SEGMENT, live, age: 9, main: false, eligible }; 20]
     }
 
     fn situation(candidates: &[Candidate]) -> Situation<'_> {

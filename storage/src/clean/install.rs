@@ -7,12 +7,10 @@ use super::place::{Place, WINDOW, look_ahead};
 use crate::codec::op::OpCode;
 use crate::error::Result;
 use crate::index::{CounterChange, Index};
-use crate::log::{Log, SealedCounts, Segment, SegmentTable};
+use crate::log::{Frames, Log, SealedCounts, Segment, SegmentTable};
 use crate::manifest::SegmentState;
 use crate::shard::newest_at;
 use crate::types::{Location, Lsn, SegmentId};
-
-use super::frames::Frames;
 
 /// Makes `outputs` part of the log, and of `victims` what index images may still point to. `buried`: value segments that no live record
 /// names any more.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::budget::Pace;
-use super::frames::Frames;
 use super::install;
 use super::judge::Judge;
 use super::output::{Cleaned, Output};
@@ -11,7 +10,7 @@ use super::place::{self, Place, WINDOW, look_at_newest};
 use crate::codec::entry::{EntryView, Fate, rewrite};
 use crate::error::Result;
 use crate::index::Index;
-use crate::log::{Log, Segment};
+use crate::log::{Frames, Log, Segment};
 use crate::segment::SEGMENT_HEADER;
 use crate::segment::names::FileName;
 use crate::shard::Values;
@@ -87,12 +86,12 @@ impl Job<'_> {
     /// Writes the outputs; false if it was told to stop.
     fn copy(&mut self, outputs: &mut Vec<Cleaned>, pace: &mut dyn Pace) -> Result<bool> {
         let victims = self.victims;
-        let mut output = Output::begin(self.log, &victims[0], base_of(&victims[0]), self.size(0))?;
+        let mut output = Output::begin(self.log, &victims[0], base_of(&victims[0]), self.size(0), self.judge.began)?;
         for (number, victim) in victims.iter().enumerate() {
             // Segments of two histories do not mix: a segment's checks are seeded by its history.
             if number > 0 && victim.seed() != victims[number - 1].seed() {
                 self.close(output, outputs, victims[number - 1].last_lsn())?;
-                output = Output::begin(self.log, victim, base_of(victim), self.size(number))?;
+                output = Output::begin(self.log, victim, base_of(victim), self.size(number), self.judge.began)?;
             }
             let mut current = Some(output);
             let outcome = self.copy_one(number, &mut current, outputs, pace);
@@ -159,7 +158,7 @@ impl Job<'_> {
         left.clear();
         for ((distance, op), place) in entry.ops().zip(places) {
             let location = Location::new(victim.id(), offset + distance);
-            let verdict = self.judge.judge(entry.head().lsn, location, &op, place)?;
+            let verdict = self.judge.judge(entry.head(), location, &op, place)?;
             left.fates.push(verdict.fate);
             if verdict.fate != Fate::Drop {
                 left.cells.push(place.filter(|_| verdict.has_cell).map(|place| (place, location)));
@@ -177,7 +176,7 @@ impl Job<'_> {
                 self.close(full, outputs, Lsn(lsn.0 - 1))?;
             }
             let size = self.size(number).max((left.bytes.len() + SEGMENT_HEADER) as u64);
-            let next = current.insert(Output::begin(self.log, &self.victims[number], lsn, size)?);
+            let next = current.insert(Output::begin(self.log, &self.victims[number], lsn, size, self.judge.began)?);
             offset = next.append(lsn, &left.bytes);
         }
         let (Some(output), Some(offset)) = (current, offset) else { unreachable!("a segment was made for it") };

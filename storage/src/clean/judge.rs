@@ -4,7 +4,8 @@ use super::place::Place;
 use crate::clock::wall_clock;
 use crate::codec::DecodeError;
 use crate::codec::delta::Delta;
-use crate::codec::entry::Fate;
+use crate::codec::entry::{EntryHead, Fate};
+use crate::codec::evicted::Evicted;
 use crate::codec::op::{OpCode, OpView};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
@@ -24,9 +25,9 @@ pub(super) struct Judge<'a> {
     pinned: Lsn,
     /// Everything written when judging began.
     written: Lsn,
+    /// Clock of the log then; all evictions dated before are in the index.
+    pub(super) began: UnixMillis,
     now: UnixMillis,
-    /// Whether keys may have left the index without a tombstone, by eviction.
-    evicts: bool,
     /// The highest LSN consulted so far when an op was dropped.
     pub(super) seen: Lsn,
     /// Value segments that dropped ops named, and no live record names.
@@ -59,8 +60,11 @@ impl<'a> Judge<'a> {
             oldest,
             pinned,
             written: log.durability().written(),
+            began: {
+                let _none_under_way = index.evicting();
+                log.tail.lock().last_time
+            },
             now: wall_clock(),
-            evicts: false,
             seen: Lsn(0),
             values: Vec::new(),
             cells: Vec::new(),
@@ -73,13 +77,14 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges the op at `location`, whose key is at `place`.
-    pub(super) fn judge(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>, place: Option<Place>) -> Result<Verdict> {
+    pub(super) fn judge(&mut self, head: EntryHead, location: Location, op: &OpView<'_>, place: Option<Place>) -> Result<Verdict> {
+        let lsn = head.lsn;
         let mut cells = std::mem::take(&mut self.cells);
         let verdict = match place {
             Some(place) if place.is_at(self.index, location, &mut cells) => Ok(self.fate_of_newest()),
             Some(_) => self.fate_of_other(lsn, op, &cells).map(Verdict::from),
             None if op.header.code.has_key() => self.fate_of_flushed(lsn, op).map(Verdict::from),
-            None => Ok(self.fate_of_control(lsn, op.header.code).into()),
+            None => self.fate_of_control(head, op).map(Verdict::from),
         };
         self.cells = cells;
         verdict
@@ -90,14 +95,25 @@ impl<'a> Judge<'a> {
         Verdict { fate: Fate::Keep, has_cell: true }
     }
 
-    fn fate_of_control(&mut self, lsn: Lsn, code: OpCode) -> Fate {
-        match code {
+    fn fate_of_control(&mut self, head: EntryHead, op: &OpView<'_>) -> Result<Fate> {
+        Ok(match op.header.code {
             // Which epochs there were is in the manifest.
-            OpCode::EpochStart => self.drop(lsn),
+            OpCode::EpochStart => self.drop(head.lsn),
             // Only the last one counts.
-            OpCode::ExpiredUpTo if lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
+            OpCode::ExpiredUpTo if head.lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
+            OpCode::Evict => {
+                let evicted = Evicted::decode(op.body).map_err(|error| self.undecodable(head.lsn, &error))?;
+                if self.is_carried_out(head.time, evicted.range()) { self.drop_for(self.written) } else { Fate::Keep }
+            }
             _ => Fate::Keep,
-        }
+        })
+    }
+
+    /// Whether nothing that was evicted at this time can be left: all segments that may hold it were judged anew since.
+    fn is_carried_out(&self, at: UnixMillis, (first, last): (Lsn, Lsn)) -> bool {
+        let segments = self.log.segments().in_order();
+        let mut within = segments.iter().filter(|segment| segment.base_lsn() <= Some(last) && segment.last_lsn() >= first);
+        within.all(|segment| segment.judged_at().is_some_and(|judged| judged > at))
     }
 
     /// The op's table was flushed.
@@ -196,12 +212,15 @@ impl<'a> Judge<'a> {
     fn fate_of_absent(&mut self, lsn: Lsn, op: &OpView<'_>) -> Fate {
         // T of the last sweep, which may have been while this goes on: it was noted before the key left the index.
         let expired = |at: UnixMillis| at <= self.now || at <= self.index.expired().at;
-        let left_without = self.evicts || op.header.expire_at.is_some_and(expired);
+        let left_without = lsn < self.index.evicted() || op.header.expire_at.is_some_and(expired);
         if op.header.code == OpCode::Tombstone {
             if self.oldest { self.drop(lsn) } else { Fate::Keep }
         } else if self.oldest || op.header.fresh || !left_without {
             // Before a fresh one there was nothing, or what was deleted, or what has expired itself.
             self.drop_for(self.written)
+        } else if self.written > self.pinned {
+            // It may have been there at an LSN that somebody still needs.
+            Fate::Keep
         } else {
             self.seen = self.seen.max(lsn);
             Fate::Tombstone

@@ -24,7 +24,6 @@
 mod budget;
 mod demand;
 mod figures;
-mod frames;
 mod install;
 mod job;
 mod judge;
@@ -40,6 +39,7 @@ pub use figures::CleaningFigures;
 pub(crate) use figures::Counts;
 pub use space::SpaceLimit;
 pub(crate) use thread::Cleaning;
+pub(crate) use worker::sealed;
 
 #[cfg(test)]
 mod tests;

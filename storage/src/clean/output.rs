@@ -13,7 +13,7 @@ use crate::manifest::{SegmentEntry, SegmentState};
 use crate::mapping::{AppendMap, Appender};
 use crate::segment::names::FileName;
 use crate::segment::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
-use crate::types::{Generation, Location, Lsn, SegmentId};
+use crate::types::{Generation, Location, Lsn, SegmentId, UnixMillis};
 
 /// How much of the segment is made present at a time, ahead of what is written: one system call instead of 64 page faults.
 const POPULATE: usize = 256 << 10;
@@ -48,8 +48,9 @@ pub(super) struct Cleaned {
 }
 
 impl Output {
-    /// Begins a segment for what is left of a range that starts with `base`, of at most `bytes`; `like` is the first segment of the range.
-    pub(super) fn begin(log: &Log, like: &Segment, base: Lsn, bytes: u64) -> Result<Self> {
+    /// Begins a segment for what is left of a range that starts with `base`, of at most `bytes`; `like` is the first segment of the range,
+    /// `judged_at` the clock of the log when judging began.
+    pub(super) fn begin(log: &Log, like: &Segment, base: Lsn, bytes: u64, judged_at: UnixMillis) -> Result<Self> {
         let (generation, id) = reserve(log)?;
         let name = FileName::Cleaning(generation).to_string();
         let path = log.directory.path(&name);
@@ -67,7 +68,7 @@ impl Output {
                 segment_id: id,
                 epoch: epoch.map(|epoch| epoch.number).unwrap_or_default(),
                 writer: epoch.map(|epoch| epoch.writer).unwrap_or_default(),
-                created: crate::clock::wall_clock(),
+                created: judged_at,
                 stamp: like.stamp(),
                 size,
                 value_id: 0,
@@ -78,7 +79,7 @@ impl Output {
         let region = made.inspect_err(|_| drop(log.directory.remove(&name))).map_err(StorageError::io("allocate", &path))?;
         let (map, mut appender) = AppendMap::new(region, 0, size as usize);
         let mut segment = Segment::new(id, generation, like.seed(), file, map);
-        segment.set_origin(header.stamp, true);
+        segment.set_origin(header.stamp, true, judged_at);
         segment.set_base_lsn(base);
         let bytes = header.encode();
         let at = segment.map().append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes));

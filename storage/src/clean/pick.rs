@@ -15,6 +15,8 @@ pub(crate) struct Candidate {
     pub(crate) live: f64,
     /// How old it is: LSNs written since.
     pub(crate) age: u64,
+    /// Whether its keys have passed their probation; those that have not stay apart from them.
+    pub(crate) main: bool,
     /// Whether it may be touched at all; those that may not only part the others.
     pub(crate) eligible: bool,
 }
@@ -35,7 +37,7 @@ impl Candidate {
 
     /// Whether it is worth taking along when its neighbour `best` is cleaned: it is about as dead, or so small that it should grow.
     fn joins(&self, best: &Self, room: f64) -> bool {
-        self.eligible && (1.0 - self.live >= JOIN_DEAD * (1.0 - best.live) || (self.bytes as f64) < room / 4.0)
+        self.eligible && self.main == best.main && (1.0 - self.live >= JOIN_DEAD * (1.0 - best.live) || (self.bytes as f64) < room / 4.0)
     }
 }
 
@@ -73,7 +75,7 @@ mod tests {
     const ROOM: u64 = 1000;
 
     fn candidate(live: f64, age: u64) -> Candidate {
-        Candidate { bytes: ROOM, live, age, eligible: true }
+        Candidate { bytes: ROOM, live, age, main: false, eligible: true }
     }
 
     #[test]
@@ -111,6 +113,12 @@ mod tests {
     fn what_may_not_be_touched_parts_its_neighbours() {
         let pinned = Candidate { eligible: false, ..candidate(0.1, 9) };
         assert_eq!(pick(&[candidate(0.2, 9), pinned, candidate(0.1, 9)], ROOM, 0.1), Some(2..3));
+    }
+
+    #[test]
+    fn probation_and_the_main_queue_do_not_mix() {
+        let main = Candidate { main: true, ..candidate(0.3, 9) };
+        assert_eq!(pick(&[main, candidate(0.1, 9), candidate(0.2, 9), main], ROOM, 0.1), Some(1..3));
     }
 
     #[test]

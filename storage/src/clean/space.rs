@@ -95,7 +95,7 @@ impl SpaceLimit {
 
     /// Bytes that the log and large values may take of the limit, beside what is reserved; none before the first measurement, without a
     /// limit.
-    fn for_log(&self) -> Option<u64> {
+    pub(crate) fn for_log(&self) -> Option<u64> {
         let bounds = [self.limit(), self.allowed.load(Ordering::Relaxed)];
         let bound = bounds.into_iter().filter(|bound| *bound > 0).min()?;
         Some(bound.saturating_sub(self.reserve.load(Ordering::Relaxed)).max(1))

@@ -14,6 +14,7 @@ use super::retired::Retired;
 use super::thread::Shared;
 use crate::checkpoint::Checkpointer;
 use crate::error::{Result, StorageError};
+use crate::evict::is_main;
 use crate::index::{Index, STORED_CELL_BYTES};
 use crate::log::{Log, SealedCounts, Segment};
 use crate::segment::footer::Footer;
@@ -42,8 +43,6 @@ pub(super) struct Worker {
     /// Segments that were there at the start, each up to where it was written then: their cells are counted one by one.
     old: HashMap<SegmentId, usize>,
     counted: bool,
-    /// Segments whose live cells are known.
-    known: HashSet<SegmentId>,
     /// Segments that could not be cleaned; they are left alone until the next start.
     unfit: HashSet<SegmentId>,
     retired: Retired,
@@ -74,7 +73,6 @@ impl Worker {
             ask,
             old,
             counted: false,
-            known: HashSet::new(),
             unfit: HashSet::new(),
             retired: Retired::default(),
             growth: Growth::new(),
@@ -125,7 +123,7 @@ impl Worker {
         }
         let settled = self.log.durability().flushed().min(self.shared.pinned());
         self.values.remove_buried(settled, at_once)?;
-        let segments = self.sealed();
+        let segments = sealed(&self.log, &self.index);
         let candidates = self.candidates(&segments);
         let situation = self.situation(&candidates);
         let demand = situation.demand();
@@ -144,19 +142,6 @@ impl Worker {
         Ok(Duration::ZERO)
     }
 
-    /// Sealed segments by LSN. Those sealed since the last look get their figure.
-    fn sealed(&mut self) -> Vec<Arc<Segment>> {
-        let all: Vec<_> = self.log.segments().in_order().into_iter().filter(|segment| segment.is_sealed()).collect();
-        for segment in &all {
-            if self.known.insert(segment.id())
-                && let Some(counts) = segment.counts().filter(|_| !segment.is_cleaned())
-            {
-                self.index.add_live_cells(segment.id(), counts.values as u32);
-            }
-        }
-        all
-    }
-
     fn candidates(&self, segments: &[Arc<Segment>]) -> Vec<Candidate> {
         let below = self.log.manifest.lock().checkpoint.map_or(Lsn(0), |checkpoint| checkpoint.replay_from);
         let replay = self.index.replay_position();
@@ -167,6 +152,7 @@ impl Worker {
                 bytes: segment.map().written() as u64,
                 live: if left_alone { 1.0 } else { self.live_part(segment) },
                 age: written.0 - segment.last_lsn().0,
+                main: is_main(segment.stamp()),
                 eligible: segment.last_lsn() < below && segment.last_lsn() < replay.lsn && segment.id() != replay.segment && !left_alone,
             }
         };
@@ -259,7 +245,6 @@ impl Worker {
         counts.read.fetch_add(done.read, Ordering::Relaxed);
         counts.written.fetch_add(done.written, Ordering::Relaxed);
         for victim in victims {
-            self.known.remove(&victim.id());
             self.old.remove(&victim.id());
         }
         self.retired.add(victims, &self.checkpointer);
@@ -279,4 +264,16 @@ impl Log {
         self.space.set_reserve(u64::from(self.segment_size), checkpoints * self.checkpoint_estimate(index));
         self.space.measure(self.directory.as_ref()).map_err(StorageError::io("measure", self.directory.path("")))
     }
+}
+
+/// Sealed segments by LSN. Those sealed since somebody last asked get their figure of live cells.
+pub(crate) fn sealed(log: &Log, index: &Index) -> Vec<Arc<Segment>> {
+    let mut segments = log.segments().in_order();
+    segments.retain(|segment| segment.is_sealed());
+    for segment in &segments {
+        if let Some(cells) = segment.take_cells() {
+            index.add_live_cells(segment.id(), cells);
+        }
+    }
+    segments
 }

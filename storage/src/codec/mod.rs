@@ -12,6 +12,7 @@ pub mod content_hash;
 pub mod control;
 pub mod delta;
 pub mod entry;
+pub mod evicted;
 pub mod flush_mark;
 pub mod frame;
 pub mod op;

@@ -101,7 +101,7 @@ fn allocate(pages: &Pages, depth: u32, len: usize) -> Result<Entry, IndexError> 
 fn replace(place: Place<'_>, directory: Directory, hash: u64, old: &Entry, len: usize) -> Result<(), IndexError> {
     let pages = place.pages;
     let mut builder = Builder::new(pages, allocate(pages, old.depth, len)?);
-    each_cell(pages, old, |word, extra| builder.push(word, extra));
+    each_cell(pages, old, |word, extra, uses| builder.push(word, extra, uses));
     let leaf = builder.finish();
     let (first, span) = directory.span(hash, old.depth);
     let switch = Switch { first: directory.entry_at(first), counts: (span, 0), leaves: (leaf, leaf) };
@@ -114,12 +114,12 @@ fn split(place: Place<'_>, directory: Directory, hash: u64, old: &Entry) -> Resu
     let pages = place.pages;
     let goes_right = |word, extra| cell::hash(word, extra) >> (63 - old.depth) & 1 == 1;
     let mut counts = [0; 2];
-    each_cell(pages, old, |word, extra| counts[usize::from(goes_right(word, extra))] += 1);
+    each_cell(pages, old, |word, extra, _| counts[usize::from(goes_right(word, extra))] += 1);
     let len = counts.map(|live| pages_for(live).min(LEAF_PAGES));
     let left = allocate(pages, old.depth + 1, len[0])?;
     let right = allocate(pages, old.depth + 1, len[1]).inspect_err(|_| pages.release(left.pages().iter().copied()))?;
     let mut builders = [Builder::new(pages, left), Builder::new(pages, right)];
-    each_cell(pages, old, |word, extra| builders[usize::from(goes_right(word, extra))].push(word, extra));
+    each_cell(pages, old, |word, extra, uses| builders[usize::from(goes_right(word, extra))].push(word, extra, uses));
     let leaves = builders.map(Builder::finish);
     let (first, span) = directory.span(hash, old.depth);
     let switch = Switch { first: directory.entry_at(first), counts: (span / 2, span / 2), leaves: (leaves[0], leaves[1]) };
@@ -138,7 +138,7 @@ fn merge(place: Place<'_>, directory: Directory, hash: u64, old: &Entry, live: u
     }
     let mut builder = Builder::new(pages, allocate(pages, old.depth - 1, pages_for(live))?);
     for half in [old, &twin] {
-        each_cell(pages, half, |word, extra| builder.push(word, extra));
+        each_cell(pages, half, |word, extra, uses| builder.push(word, extra, uses));
     }
     let leaf = builder.finish();
     let (first, span) = directory.span(hash, leaf.depth);

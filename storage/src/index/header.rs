@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0 magic `ESKERIDX` | 8 version 4 | 12 state 4: 0 being built, 1 complete | 16 clean 8 | 64 tables, 2 x 192
-//! 512 trust, 2 x 128 | 768 replay position, 2 x 64 | 896 expired up to, 2 x 64
+//! 512 trust, 2 x 128 | 768 replay position, 2 x 64 | 896 expired up to, 2 x 64 | 1024 last eviction, 2 x 64
 //! record copy: 0 sequence 8 | 8 words | CRC-32 of both, bit 63 set
 //! ```
 //!
@@ -28,6 +28,7 @@ const TABLES: Record<{ TableMap::WORDS }> = Record { at: 64, stride: 192 };
 const TRUST: Record<{ Trust::WORDS }> = Record { at: 512, stride: 128 };
 const REPLAY: Record<3> = Record { at: 768, stride: 64 };
 const EXPIRED: Record<2> = Record { at: 896, stride: 64 };
+const EVICTED: Record<1> = Record { at: 1024, stride: 64 };
 
 const COMPLETE: u32 = 1;
 const CHECKED: u64 = 1 << 63;
@@ -35,7 +36,8 @@ const CHECKED: u64 = 1 << 63;
 const _: () = assert!(8 * (TableMap::WORDS + 2) <= TABLES.stride && TABLES.at + 2 * TABLES.stride <= TRUST.at);
 const _: () = assert!(8 * (Trust::WORDS + 2) <= TRUST.stride && TRUST.at + 2 * TRUST.stride <= REPLAY.at);
 const _: () = assert!(8 * (3 + 2) <= REPLAY.stride && REPLAY.at + 2 * REPLAY.stride <= EXPIRED.at);
-const _: () = assert!(8 * (2 + 2) <= EXPIRED.stride && EXPIRED.at + 2 * EXPIRED.stride <= super::layout::HEADER);
+const _: () = assert!(8 * (2 + 2) <= EXPIRED.stride && EXPIRED.at + 2 * EXPIRED.stride <= EVICTED.at);
+const _: () = assert!(8 * (1 + 2) <= EVICTED.stride && EVICTED.at + 2 * EVICTED.stride <= super::layout::HEADER);
 
 /// What an index must agree with to be used as it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +169,14 @@ impl Header<'_> {
 
     pub fn set_expired(&self, mark: ExpiredMark) {
         EXPIRED.store(self.0, [mark.at.0 as u64, mark.lsn.0]);
+    }
+
+    pub fn evicted(&self) -> Option<Lsn> {
+        EVICTED.load(self.0).map(|[lsn]| Lsn(lsn))
+    }
+
+    pub fn set_evicted(&self, lsn: Lsn) {
+        EVICTED.store(self.0, [lsn.0]);
     }
 }
 

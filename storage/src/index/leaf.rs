@@ -201,16 +201,16 @@ pub(super) fn extra_at(at: usize) -> usize {
     page + EXTRAS_AT + (at % PAGE) / 2
 }
 
-/// Calls `visit` with word and extra of every live cell of a leaf, line by line.
+/// Calls `visit` with word, extra and uses of every live cell of a leaf, line by line.
 #[inline]
-pub(super) fn each_cell(pages: &Pages, entry: &Entry, mut visit: impl FnMut(u64, u32)) {
+pub(super) fn each_cell(pages: &Pages, entry: &Entry, mut visit: impl FnMut(u64, u32, u8)) {
     for page in entry.pages() {
         let base = page_at(*page);
         for number in 0..PAGE_CELLS {
             let at = base + 8 * number;
             let word = pages.word(at);
             if cell::is_live(word) {
-                visit(word, pages.half(extra_at(at)));
+                visit(word, pages.half(extra_at(at)), pages.uses.get(at));
             }
         }
     }
@@ -230,9 +230,9 @@ impl<'a> Builder<'a> {
         Self { pages, entry, filled: [0; LEAF_PAGES * PAGE_LINES], live: 0 }
     }
 
-    /// Adds a cell.
+    /// Adds a cell whose key was asked for so often.
     #[inline]
-    pub fn push(&mut self, word: u64, extra: u32) {
+    pub fn push(&mut self, word: u64, extra: u32, uses: u8) {
         let lines = self.entry.pages().len() * PAGE_LINES;
         let mut line = home(cell::hash(word, extra), self.entry.depth, lines);
         while usize::from(self.filled[line]) == LINE_CELLS {
@@ -243,6 +243,7 @@ impl<'a> Builder<'a> {
         self.live += 1;
         self.pages.set_half(extra_at(at), extra);
         self.pages.set_word(at, word);
+        self.pages.uses.set(at, uses);
     }
 
     /// Empties the cells that were not filled, writes the counts, and returns the directory entry.

@@ -19,7 +19,7 @@
 //! Invariants:
 //! - Pages are reachable from exactly one root entry, or free, or on the list of dropped tables.
 //! - Cells never move in place: growth builds fresh leaves and then switches directory entries.
-//! - Lock order: unlogged changes, stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
+//! - Lock order: unlogged changes, evictions, stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
 
 mod bitmap;
 mod cell;
@@ -43,6 +43,9 @@ mod stripe;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod uses;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -57,7 +60,7 @@ pub use stripe::{CellRef, Stripe, TableSlot};
 pub use tables::TableMap;
 
 use crate::fs::FileIdentity;
-use crate::types::{KeyHash, Location, STRIPES, Slot};
+use crate::types::{KeyHash, Location, Lsn, STRIPES, Slot};
 use directory::Directory;
 use header::Header;
 use intent::Repairs;
@@ -89,6 +92,10 @@ pub struct Index {
     header: Mutex<()>,
     /// See [`Index::unlogged`].
     unlogged: Mutex<()>,
+    /// See [`Index::evicting`].
+    evicting: Mutex<()>,
+    /// LSN of the last eviction; a copy of what the header says.
+    evicted: AtomicU64,
     identity: Option<FileIdentity>,
     repairs: Repairs,
     live: live::LiveCells,
@@ -303,6 +310,62 @@ impl Index {
     #[must_use]
     pub fn try_unlogged(&self) -> Option<MutexGuard<'_, ()>> {
         self.unlogged.try_lock()
+    }
+
+    /// Held by whoever evicts, from before the append of the entry until the last key that it names has left the index: that is not done
+    /// under the locks of all stripes, as other entries are. Whoever holds it knows that all evictions in the log are in the index, too.
+    pub fn evicting(&self) -> MutexGuard<'_, ()> {
+        self.evicting.lock()
+    }
+
+    /// The same, unless an eviction is under way.
+    #[must_use]
+    pub fn try_evicting(&self) -> Option<MutexGuard<'_, ()>> {
+        self.evicting.try_lock()
+    }
+
+    /// The LSN of the last `evict` entry; 0: there was none. A record of before may have lost its key to it.
+    #[inline]
+    #[must_use]
+    pub fn evicted(&self) -> Lsn {
+        Lsn(self.evicted.load(Ordering::Acquire))
+    }
+
+    /// Notes an `evict` entry, before the first key that it names leaves the index; a kill leaves the old mark or the new.
+    pub fn set_evicted(&self, lsn: Lsn) {
+        let _guard = self.header.lock();
+        Header(&self.pages).set_evicted(lsn);
+        self.evicted.store(lsn.0, Ordering::Release);
+    }
+
+    /// Whether it is counted from now on how often keys are asked for.
+    pub fn count_uses(&self, on: bool) {
+        self.pages.uses.switch(on);
+    }
+
+    /// Whether it is counted how often keys are asked for.
+    #[inline]
+    #[must_use]
+    pub fn counts_uses(&self) -> bool {
+        self.pages.uses.is_on()
+    }
+
+    /// A key was asked for, so many times.
+    #[inline]
+    pub fn used(&self, cell: &CellRef, times: u8) {
+        self.pages.uses.add(cell.at(), times);
+    }
+
+    /// How often a key was asked for, 0 to 3.
+    #[inline]
+    #[must_use]
+    pub fn uses(&self, cell: &CellRef) -> u8 {
+        self.pages.uses.get(cell.at())
+    }
+
+    /// Sets how often a key was asked for.
+    pub fn set_uses(&self, cell: &CellRef, count: u8) {
+        self.pages.uses.set(cell.at(), count);
     }
 
     /// What the index is bound to, once it is trusted.

@@ -4,6 +4,8 @@
 //! - An index that is opened has no open intent, no entry that points outside of the file, and no page used twice.
 //! - Pages that no root reaches are free: whatever a kill interrupted, nothing leaks.
 
+use std::sync::atomic::AtomicU64;
+
 use std::io;
 
 use parking_lot::{Mutex, RwLock};
@@ -36,7 +38,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub enum Opened {
     /// An index that can be used, every stripe up to its applied LSN.
-    Trusted(Index),
+    Trusted(Box<Index>),
     /// None that can; the caller makes a new one.
     Untrusted(Distrust),
 }
@@ -73,7 +75,8 @@ impl Index {
         match index.examine(surroundings, (bytes / PAGE as u64) as u32) {
             Ok(repairs) => {
                 index.repairs = repairs;
-                Ok(Opened::Trusted(index))
+                index.evicted = AtomicU64::new(Header(&index.pages).evicted().unwrap_or_default().0);
+                Ok(Opened::Trusted(Box::new(index)))
             }
             Err(distrust) => Ok(Opened::Untrusted(distrust)),
         }
@@ -87,6 +90,8 @@ impl Index {
             dropped: Mutex::default(),
             header: Mutex::default(),
             unlogged: Mutex::default(),
+            evicting: Mutex::default(),
+            evicted: AtomicU64::new(0),
             identity,
             repairs: Repairs::default(),
             live: LiveCells::new(),

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::IndexError;
 use super::bitmap::Bitmap;
 use super::layout::{FILE_STEP, LINE_CELLS, PAGE, page_at};
+use super::uses::Uses;
 use crate::fs::File;
 use crate::mapping::Region;
 
@@ -38,6 +39,8 @@ pub(super) struct Pages {
     free: AtomicU32,
     /// Copy of the allocator's number of pages: those below it are in the file.
     end: AtomicU32,
+    /// How often the keys of the cells were asked for.
+    pub(super) uses: Uses,
 }
 
 impl Pages {
@@ -45,7 +48,7 @@ impl Pages {
     pub fn new(region: Arc<Region>, file: Box<dyn File>, limit: usize) -> Self {
         let limit = limit.min(region.len());
         let (growing, allocator) = (Mutex::default(), Mutex::default());
-        Self { region, file, limit, growing, allocator, free: AtomicU32::new(0), end: AtomicU32::new(0) }
+        Self { region, file, limit, growing, allocator, free: AtomicU32::new(0), end: AtomicU32::new(0), uses: Uses::new(limit) }
     }
 
     /// Installs the bitmap found by walking the directories.

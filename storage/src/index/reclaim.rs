@@ -42,7 +42,7 @@ impl Dropped {
 
     fn leave(&self, pages: &Pages, entry: &Entry, live: &LiveCells, visit: &mut dyn FnMut(Location)) {
         let Some(table) = self.table else { return };
-        each_cell(pages, entry, |word, extra| {
+        each_cell(pages, entry, |word, extra, _| {
             visit(cell::location(word));
             if self.counted.includes(table, KeyHash(cell::hash(word, extra))) {
                 live.add(cell::location(word).segment(), -1);

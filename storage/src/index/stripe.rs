@@ -61,6 +61,12 @@ impl CellRef {
         Self { location, at, counts }
     }
 
+    /// Offset of its word.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// Where the key's newest op lies.
     #[inline]
     #[must_use]
@@ -194,6 +200,7 @@ impl Stripe {
         pages.set_half(extra_at(free.at), cell::extra(hash.0, slot));
         let word = cell::tag_in_word(hash.0) | location.bits();
         let cell = Change { cell: free.at, old: free.word, new: word, counts: Some((counts_at, old, new)) };
+        pages.uses.set(free.at, 0);
         self.apply(pages, table, slot, cell, change);
         Ok(())
     }

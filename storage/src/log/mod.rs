@@ -6,6 +6,7 @@
 
 mod durability;
 mod figures;
+mod frames;
 mod keeper;
 mod segment;
 mod syncer;
@@ -15,6 +16,7 @@ mod tail;
 pub use durability::Durability;
 pub(crate) use figures::Counts;
 pub use figures::LogFigures;
+pub(crate) use frames::Frames;
 pub(crate) use keeper::KeeperSignal;
 pub(crate) use segment::NOTE_EVERY;
 pub use segment::{SealedCounts, Segment};

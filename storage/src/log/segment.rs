@@ -15,7 +15,7 @@ use crate::error::{Result, StorageError};
 use crate::fs::File;
 use crate::mapping::{AppendMap, Appender};
 use crate::segment::Continuity;
-use crate::types::{Generation, Lsn, SegmentId};
+use crate::types::{Generation, Lsn, SegmentId, UnixMillis};
 
 /// How many bytes of log lie between two notes of the sparse LSN index.
 pub(crate) const NOTE_EVERY: u32 = 64 << 10;
@@ -46,6 +46,8 @@ pub struct Segment {
     own_from: usize,
     /// Whether records were dropped from it.
     cleaned: bool,
+    /// Clock of the log when it was begun.
+    created: UnixMillis,
     /// Its live records lie in a cleaned segment.
     retired: AtomicBool,
     /// Its bytes did not pass their checks when they were last read.
@@ -53,9 +55,11 @@ pub struct Segment {
     /// Whether records in it may name value segments.
     names_values: AtomicBool,
     /// Place in the eviction order.
-    stamp: u64,
+    stamp: AtomicU64,
     /// What was counted when it was sealed.
     counts: OnceLock<SealedCounts>,
+    /// Whether the index was told how many of its cells were pointed here while it was written.
+    cells_noted: AtomicBool,
     last_lsn: AtomicU64,
     notes: Mutex<Vec<(Lsn, u32)>>,
 }
@@ -75,11 +79,13 @@ impl Segment {
             own: true,
             own_from: 0,
             cleaned: false,
+            created: UnixMillis(0),
             retired: AtomicBool::new(false),
             bad: AtomicBool::new(false),
             names_values: AtomicBool::new(false),
-            stamp: 0,
+            stamp: AtomicU64::new(0),
             counts: OnceLock::new(),
+            cells_noted: AtomicBool::new(false),
             last_lsn: AtomicU64::new(0),
             notes: Mutex::new(Vec::new()),
         }
@@ -91,7 +97,7 @@ impl Segment {
         let (map, appender) = AppendMap::new(Arc::clone(self.map.region()), written, self.map.capacity());
         let mut segment = Self::new(self.id, self.generation, self.seed, file, map);
         (segment.own, segment.own_from) = (false, written);
-        segment.set_origin(self.stamp, self.cleaned);
+        segment.set_origin(self.stamp.load(Ordering::Relaxed), self.cleaned, self.created);
         segment.names_values = AtomicBool::new(self.names_values());
         if let Some(base) = self.base_lsn() {
             segment.set_base_lsn(base);
@@ -100,14 +106,21 @@ impl Segment {
         Ok((segment, appender))
     }
 
-    pub(crate) fn set_origin(&mut self, stamp: u64, cleaned: bool) {
-        (self.stamp, self.cleaned) = (stamp, cleaned);
+    pub(crate) fn set_origin(&mut self, stamp: u64, cleaned: bool, created: UnixMillis) {
+        (self.stamp, self.cleaned, self.created) = (AtomicU64::new(stamp), cleaned, created);
     }
 
     /// Place in the eviction order: of a segment that is as it was written, the LSN that it begins with.
     #[must_use]
     pub fn stamp(&self) -> u64 {
-        if self.stamp == 0 { self.base_lsn().unwrap_or_default().0 } else { self.stamp }
+        match self.stamp.load(Ordering::Relaxed) {
+            0 => self.base_lsn().unwrap_or_default().0,
+            stamp => stamp,
+        }
+    }
+
+    pub(crate) fn set_stamp(&self, stamp: u64) {
+        self.stamp.store(stamp, Ordering::Relaxed);
     }
 
     /// Whether records in it may name value segments.
@@ -123,6 +136,11 @@ impl Segment {
     #[must_use]
     pub fn is_cleaned(&self) -> bool {
         self.cleaned
+    }
+
+    /// Of a cleaned segment the clock of the log when judging began what stays in it; none of others.
+    pub(crate) fn judged_at(&self) -> Option<UnixMillis> {
+        self.cleaned.then_some(self.created)
     }
 
     /// What its LSNs must be like.
@@ -159,6 +177,12 @@ impl Segment {
 
     pub(crate) fn set_counts(&self, counts: SealedCounts) {
         let _ = self.counts.set(counts);
+    }
+
+    /// How many cells were pointed to it while it was written, told once: to whoever asks first after it was sealed.
+    pub(crate) fn take_cells(&self) -> Option<u32> {
+        let counts = self.counts().filter(|_| self.is_sealed() && !self.cleaned)?;
+        (!self.cells_noted.swap(true, Ordering::AcqRel)).then_some(counts.values as u32)
     }
 
     /// The number that locations use.

@@ -79,6 +79,8 @@ impl Chain {
                 return Err(self.corrupt(&name, entry.base, "it is shorter than the manifest says"));
             }
             link.segment.set_last_lsn(last);
+            // Its header tells where it began.
+            link.segment.set_stamp(entry.stamp);
         }
         if let SegmentState::Retired { .. } = entry.state {
             link.segment.retire();
@@ -135,7 +137,7 @@ impl Chain {
         let (map, _) = AppendMap::new(region, bytes as usize, capacity as usize);
         let seed = ShardSeed::new(header.history, manifest.identity.shard);
         let mut segment = Segment::new(header.segment_id, header.generation, seed, file, map);
-        segment.set_origin(header.stamp, header.cleaned);
+        segment.set_origin(header.stamp, header.cleaned, header.created);
         segment.set_base_lsn(header.base_lsn);
         segment.set_last_lsn(Lsn(header.base_lsn.0 - 1));
         if sealed {
@@ -146,6 +148,12 @@ impl Chain {
 
     pub(super) fn corrupt(&self, name: &str, lsn: Lsn, reason: &str) -> StorageError {
         StorageError::Corrupt { path: self.directory.path(name), offset: 0, lsn, reason: reason.to_owned() }
+    }
+
+    /// The segments that may hold records of these LSNs, both ends included: retired ones too, as the index may still point there.
+    pub(super) fn within(&self, (first, last): (Lsn, Lsn)) -> impl Iterator<Item = &Arc<Segment>> {
+        let segments = self.links.iter().chain(&self.retired).map(|link| &link.segment);
+        segments.filter(move |segment| segment.base_lsn().is_some_and(|base| base <= last) && segment.last_lsn() >= first)
     }
 
     fn index_of(&self, id: SegmentId) -> Option<usize> {

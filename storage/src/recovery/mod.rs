@@ -7,6 +7,7 @@
 
 mod ahead;
 mod chain;
+mod evicted;
 mod finish;
 mod replay;
 mod report;
@@ -139,7 +140,7 @@ fn recover_index(
         Index::open(directory.as_ref(), INDEX, options.index_reserve, &surroundings).map_err(|e| index_error(directory.as_ref(), &e))?;
     let reason = match opened {
         Opened::Trusted(index) => match catch_up(manifest, chain, &index, report)? {
-            Ok(end) => return Ok((index, end)),
+            Ok(end) => return Ok((*index, end)),
             Err(reason) => reason,
         },
         Opened::Untrusted(distrust) => distrust.to_string(),

@@ -7,11 +7,14 @@
 //! - Ops on keys wait until there are enough of them to look ahead for, and are applied in the order of the log, before any change of whole
 //!   databases that comes after them.
 
+use std::convert::Infallible;
+
 use parking_lot::RwLockWriteGuard;
 
 use crate::checkpoint::Loaded;
 use crate::codec::control::{ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::entry::EntryView;
+use crate::codec::evicted::Evicted;
 use crate::codec::op::{OpCode, OpView};
 use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
@@ -24,6 +27,7 @@ use crate::types::{Location, Lsn, STRIPES};
 
 use super::ahead::{self, Waiting};
 use super::chain::Chain;
+use super::evicted;
 
 /// The index being brought up to date.
 pub(super) struct Replay<'a> {
@@ -103,6 +107,10 @@ impl<'a> Replay<'a> {
                 }
                 OpCode::ExpiredUpTo => {
                     self.apply_expired(lsn, &op)?;
+                    continue;
+                }
+                OpCode::Evict => {
+                    self.apply_evicted(lsn, &op)?;
                     continue;
                 }
                 OpCode::EpochStart => continue,
@@ -244,6 +252,36 @@ impl<'a> Replay<'a> {
         if lsn > self.expired.lsn {
             self.expired = ExpiredMark { at: expired.at.max(self.expired.at), lsn };
             self.index.set_expired(self.expired);
+        }
+        Ok(())
+    }
+
+    /// Takes keys out that made room for others. It does not ask what a stripe has applied: an eviction changes one stripe after another, and
+    /// a kill may have ended it in between. A key that was written again has another record, and stays.
+    fn apply_evicted(&mut self, lsn: Lsn, op: &OpView<'_>) -> Result<()> {
+        let evicted = Evicted::decode(op.body).map_err(|error| undecodable(lsn, &error))?;
+        self.settle()?;
+        self.index.set_evicted(lsn.max(self.index.evicted()));
+        for segment in self.chain.within(evicted.range()) {
+            for (location, op) in evicted::named(segment, &evicted) {
+                self.evict_key(lsn, location, &op)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn evict_key(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>) -> Result<()> {
+        let Some(db) = self.tables.db_of(op.header.table) else { return Ok(()) };
+        let (table, hash, slot) = (self.tables.slot(db), key_hash(op.key, self.seed), slot_of(op.key));
+        let number = slot.stripe();
+        let found = self.stripes[number].lookup(self.index, table, hash, |at| Ok::<_, Infallible>(at == location));
+        if let Some(cell) = found.unwrap_or_else(|never| match never {}) {
+            let counts = self.loaded.as_ref().is_none_or(|loaded| lsn > loaded.counted_to(number, table));
+            let change = if counts { change(Some(op), None)? } else { CounterChange::default() };
+            let stripe = &mut self.stripes[number];
+            stripe.remove(self.index, table, hash, slot, cell, &change);
+            let last = stripe.last_delete(self.index).max(lsn);
+            stripe.set_last_delete(self.index, last);
         }
         Ok(())
     }

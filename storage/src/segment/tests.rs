@@ -233,9 +233,9 @@ fn sound_entry_of_a_later_version_is_called_unsupported_and_not_corrupt() {
     segment.resize(SEGMENT_HEADER + single_len(&op), 0);
     let head = EntryHead { lsn: Lsn(10), epoch: EpochNumber(5), time: UnixMillis(1) };
     encode_single(&mut segment[SEGMENT_HEADER..], head, header().seed(), &op);
-    // An eviction, its checksums right.
+    // A fence of slots, its checksums right.
     let (entry, lsn_seed) = (&mut segment[SEGMENT_HEADER..], header().seed().lsn(Lsn(10)));
-    entry[32] = 67;
+    entry[32] = 68;
     let op_crc = lsn_seed.op(0).crc(&entry[32..]);
     entry[28..32].copy_from_slice(&op_crc.to_le_bytes());
     let frame_crc = lsn_seed.crc(&entry[4..32]);
@@ -244,7 +244,7 @@ fn sound_entry_of_a_later_version_is_called_unsupported_and_not_corrupt() {
     assert!(bad.is_unsupported());
     let error = bad.in_file(std::path::Path::new("a.seg"));
     assert!(matches!(error, StorageError::Unsupported { lsn: Lsn(10), .. }), "{error}");
-    assert!(error.to_string().contains("`evict`"), "{error}");
+    assert!(error.to_string().contains("`fence slots`"), "{error}");
 }
 
 #[test]

@@ -94,8 +94,9 @@ impl Background {
     }
 }
 
-/// Notes in the index up to where all stripes have applied the log.
+/// Notes in the index up to where all stripes have applied the log; not while keys are being evicted, which is soon over.
 pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
+    let Some(_none_evicted) = index.try_evicting() else { return index.replay_position().lsn };
     let position = {
         let tail = log.tail.lock();
         ReplayPosition { lsn: Lsn(tail.next.0 - 1), segment: tail.segment.id(), offset: tail.segment.map().written() as u32 }

@@ -120,6 +120,7 @@ impl Transaction<'_> {
         let stripe = self.stripe_mut(slot.stripe());
         if new.is_some() {
             stripe.put(index, table, hash, slot, old, location, &change).expect("room was reserved before the append");
+            self.shard.note_write(self.stripe(slot.stripe()), table, hash, old, location);
         } else {
             if let Some(cell) = old {
                 stripe.remove(index, table, hash, slot, cell, &change);

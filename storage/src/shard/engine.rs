@@ -16,6 +16,7 @@ use super::{Batch, Key, LockPlan};
 use crate::checkpoint::Checkpointer;
 use crate::clean::{Cleaning, CleaningFigures};
 use crate::error::{Result, StorageError};
+use crate::evict::{Eviction, Usage};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
 use crate::options::{Options, SyncMode};
@@ -23,7 +24,7 @@ use crate::recovery::{Recovered, RecoveryReport};
 use crate::scrub::{Scrub, ScrubFigures, ScrubPass};
 use crate::segment::footer::key_hash;
 use crate::slot::slot_of;
-use crate::types::{DATABASES, Db, Location, Lsn, NodeId, SLOTS, STRIPES, Slot, TableId};
+use crate::types::{DATABASES, Db, Location, Lsn, NodeId, TableId};
 
 /// One shard of a node.
 pub struct Shard {
@@ -41,6 +42,7 @@ pub struct Shard {
     checkpointer: Arc<Checkpointer>,
     cleaning: Cleaning,
     scrub: Scrub,
+    pub(super) eviction: Eviction,
     /// Held for as long as the shard may write.
     _lock: crate::fs::LockGuard,
 }
@@ -58,6 +60,7 @@ impl Shard {
         let background = Background::start(&log, &index, &values, &checkpointer, &options)?;
         let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
         let scrub = Scrub::start(&log, &values, options.scrub_period, options.scrub_rate)?;
+        let eviction = Eviction::start(&log, &index, &values, &options)?;
         let expiry = Expiry::start(&log, &index, &values, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
@@ -74,6 +77,7 @@ impl Shard {
             checkpointer,
             cleaning,
             scrub,
+            eviction,
             _lock: lock,
         };
         let tables = shard.index.tables();
@@ -272,16 +276,7 @@ impl Shard {
     /// Bytes of keys and values that the index points to, all databases together. Takes each stripe's lock for a moment.
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
-        let map = self.index.tables();
-        // Most of the 16 databases are empty as a rule, and there are 16384 counters in each.
-        let tables: Vec<TableSlot> = (0..DATABASES).map(|db| map.slot(Db(db))).filter(|table| self.index.table_keys(*table) > 0).collect();
-        let of_stripe = |number: usize| {
-            let stripe = self.index.stripe(number).read();
-            let slots = (0..SLOTS / STRIPES as u16).map(|n| Slot(number as u16 * (SLOTS / STRIPES as u16) + n));
-            let of_slot = |slot| tables.iter().map(|table| stripe.slot_counters(&self.index, *table, slot).bytes).sum::<u64>();
-            slots.map(of_slot).sum::<u64>()
-        };
-        (0..STRIPES).map(of_stripe).sum()
+        Usage::measure(&self.index).bytes
     }
 
     /// Whether a checkpoint is being taken, and when the last one was done.
@@ -392,6 +387,7 @@ impl Shard {
     fn stop_threads(&self) {
         self.expiry.stop();
         self.scrub.stop();
+        self.eviction.stop();
         self.cleaning.stop();
         self.background.stop();
         self.readers.stop();

@@ -7,6 +7,7 @@ mod buried;
 mod chain;
 mod commit;
 mod engine;
+mod evict;
 mod expiry;
 mod fetch;
 mod inspect;

@@ -26,8 +26,8 @@ impl Shard {
             }
             Ok(same)
         });
-        let (op, location) = match cell {
-            Ok(Some(cell)) => (newest?, cell.location()),
+        let (op, cell) = match cell {
+            Ok(Some(cell)) => (newest?, cell),
             Ok(None) => return Some(show(None)),
             Err(NotPlain) => return None,
         };
@@ -36,8 +36,10 @@ impl Shard {
             return None;
         }
         let live = header.expire_at.is_none_or(|at| at > batch.now().max(self.expiry.at()));
-        if !live {
-            self.found_expired(self.table(db).slot, key, location);
+        if live {
+            self.index.used(&cell, 1);
+        } else {
+            self.found_expired(self.table(db).slot, key, cell.location());
         }
         Some(show(live.then_some(op.body)))
     }

@@ -44,6 +44,7 @@ impl Shard {
         let location = appended.location(SINGLE_HEADER as u32);
         stripe.put(&self.index, table.slot, key.hash(), slot, cell, location, &change).expect("room was reserved before the append");
         stripe.set_applied(&self.index, appended.lsn);
+        self.note_write(&stripe, table.slot, key.hash(), cell, location);
         if expired {
             self.expiry.superseded(db, key.bytes());
         }

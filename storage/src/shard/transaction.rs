@@ -176,12 +176,21 @@ impl<'s> Transaction<'s> {
     /// The newest record of a key in the log that has not expired. What this transaction wrote is not in it.
     #[inline]
     pub(super) fn find_live(&self, table: Table, key: &Key<'_>) -> Result<Option<Record<'_>>> {
-        let Some((_, record)) = self.find(table, key)? else { return Ok(None) };
+        let Some((cell, record)) = self.find(table, key)? else { return Ok(None) };
         if record.header.expire_at.is_some_and(|at| at <= self.now()) {
             self.shard.found_expired(table.slot, key, record.location);
             return Ok(None);
         }
+        self.shard.index.used(&cell, 1);
         Ok(Some(record))
+    }
+
+    /// How often the key was asked for, 0 to 3, as far as the eviction policy counts that; none without the key. This is no use of it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn uses(&self, db: Db, key: &Key<'_>) -> Result<Option<u8>> {
+        Ok(self.find(self.table(db), key)?.map(|(cell, _)| self.shard.index.uses(&cell)))
     }
 
     /// The key's value.

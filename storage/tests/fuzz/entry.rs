@@ -4,6 +4,7 @@ use esker_storage::codec::checksum::{ShardSeed, crc};
 use esker_storage::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use esker_storage::codec::delta::Delta;
 use esker_storage::codec::entry::{EntryBuilder, EntryHead, EntryView, Session, encode_single, single_len};
+use esker_storage::codec::evicted::Evicted;
 use esker_storage::codec::flush_mark::FlushMark;
 use esker_storage::codec::op::{Op, OpCode, OpHeader, OpView};
 use esker_storage::codec::value_ref::ValueRef;
@@ -28,7 +29,7 @@ pub fn entry(rng: &mut StdRng, lsn: Lsn) -> Vec<u8> {
     let (body, key) = (noise(rng, len), noise(rng, key_len));
     let table = TableId(if rng.random_bool(0.1) { rng.random() } else { rng.random_range(0..200) });
     let put = Op { expire_at: rng.random_bool(0.3).then(|| UnixMillis(rng.random())), ..Op::put(table, &key, &body, rng.random()) };
-    let codes = [OpCode::FlushTables, OpCode::SwapDatabases, OpCode::EpochStart, OpCode::ExpiredUpTo];
+    let codes = [OpCode::FlushTables, OpCode::SwapDatabases, OpCode::EpochStart, OpCode::Evict, OpCode::ExpiredUpTo];
     let op = match rng.random_range(0..6) {
         0 => Op::tombstone(table, &key),
         1 => Op::control(codes[rng.random_range(0..codes.len())], &body),
@@ -78,6 +79,7 @@ fn decode_body(op: &OpView<'_>) {
     let _ = SwappedDatabases::decode(op.body);
     let _ = EpochStart::decode(op.body);
     let _ = ExpiredUpTo::decode(op.body);
+    let _ = Evicted::decode(op.body);
 }
 
 /// Decodes at the front and checks what must hold of what passes.

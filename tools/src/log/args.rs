@@ -186,6 +186,8 @@ pub enum OpKind {
     Swap,
     /// A writer's start.
     Epoch,
+    /// Keys that made room for others.
+    Evict,
     /// What had expired by a time counts as removed.
     Expired,
 }
@@ -199,6 +201,7 @@ impl From<OpCode> for OpKind {
             OpCode::FlushTables => Self::Flush,
             OpCode::SwapDatabases => Self::Swap,
             OpCode::EpochStart => Self::Epoch,
+            OpCode::Evict => Self::Evict,
             OpCode::ExpiredUpTo => Self::Expired,
         }
     }
@@ -214,6 +217,7 @@ impl OpKind {
             Self::Flush => "flush",
             Self::Swap => "swap",
             Self::Epoch => "epoch",
+            Self::Evict => "evict",
             Self::Expired => "expired",
         }
     }

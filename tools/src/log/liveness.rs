@@ -1,10 +1,11 @@
 //! What of the log is live: the newest record of each key, and what it is based on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use esker_storage::codec::delta::Delta;
 use esker_storage::codec::entry::SINGLE_HEADER;
+use esker_storage::codec::evicted::{Evicted, OpId};
 use esker_storage::codec::op::OpCode;
 use esker_storage::codec::value_ref::ValueRef;
 use esker_storage::manifest::Manifest;
@@ -54,6 +55,8 @@ pub(super) struct Liveness {
     keys: HashMap<u64, Newest>,
     values: HashMap<u64, ValueRef>,
     tables: Tables,
+    /// Records whose keys made room for others.
+    evicted: HashSet<OpId>,
     /// What was read.
     pub(super) segments: Vec<ReadSegment>,
     pub(super) broken: Vec<BrokenChain>,
@@ -73,15 +76,22 @@ impl Liveness {
 
     /// Before the first record.
     pub(super) fn new(manifest: &Manifest) -> Self {
-        Self { keys: HashMap::new(), values: HashMap::new(), tables: Tables::of(manifest), segments: Vec::new(), broken: Vec::new() }
+        Self {
+            keys: HashMap::new(),
+            values: HashMap::new(),
+            tables: Tables::of(manifest),
+            evicted: HashSet::new(),
+            segments: Vec::new(),
+            broken: Vec::new(),
+        }
     }
 
-    /// After the last record: what is in no database's table any more is dead.
+    /// After the last record: what is in no database's table any more is dead, and what was evicted.
     pub(super) fn finish(&mut self) {
-        let Self { keys, values, tables, .. } = self;
+        let Self { keys, values, tables, evicted, .. } = self;
         let tables = tables.at_end();
         keys.retain(|id, newest| {
-            let live = tables.db_of(newest.table).is_some();
+            let live = tables.db_of(newest.table).is_some() && !evicted.contains(&(newest.lsn, newest.op));
             if !live {
                 values.remove(id);
             }
@@ -101,6 +111,7 @@ impl Liveness {
             OpCode::Tombstone => self.remove(id),
             OpCode::Delta => self.delta(id, record),
             OpCode::FlushTables | OpCode::SwapDatabases => self.tables.apply(record.entry.head().lsn, &record.op),
+            OpCode::Evict => self.evicted.extend(Evicted::decode(record.op.body).iter().flat_map(|evicted| evicted.ops().iter().copied())),
             OpCode::EpochStart | OpCode::ExpiredUpTo => {}
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use esker_storage::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use esker_storage::codec::delta::{Delta, DeltaChange};
+use esker_storage::codec::evicted::Evicted;
 use esker_storage::codec::op::{OpCode, OpView};
 use esker_storage::codec::value_ref::ValueRef;
 use esker_storage::types::UnixMillis;
@@ -95,6 +96,13 @@ fn details(op: &OpView<'_>, values: bool) -> String {
                 format!("  writer {:016x}, node {:016x}, incarnation {}", e.writer.0, e.node.0, e.incarnation)
             })
         }
+        OpCode::Evict => Evicted::decode(op.body).map_or_else(
+            |_| String::new(),
+            |evicted| {
+                let (first, last) = evicted.range();
+                format!("  {} records of LSN {first} to {last}", evicted.ops().len())
+            },
+        ),
         OpCode::ExpiredUpTo => {
             ExpiredUpTo::decode(op.body).map_or_else(|_| String::new(), |expired| format!("  up to {}", time(expired.at)))
         }
@@ -185,6 +193,14 @@ fn insert_details(object: &mut Map<String, Value>, op: &OpView<'_>, values: bool
                 insert("writer", format!("{:016x}", start.writer.0).into());
                 insert("node", format!("{:016x}", start.node.0).into());
                 insert("incarnation", start.incarnation.0.into());
+            }
+        }
+        OpCode::Evict => {
+            if let Ok(evicted) = Evicted::decode(op.body) {
+                let (first, last) = evicted.range();
+                insert("evicted", evicted.ops().len().into());
+                insert("first_lsn", first.0.into());
+                insert("last_lsn", last.0.into());
             }
         }
         OpCode::ExpiredUpTo => {

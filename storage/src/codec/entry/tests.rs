@@ -140,15 +140,8 @@ fn resealed(at: usize, byte: u8) -> Vec<u8> {
 
 #[test]
 fn reserved_and_unknown_ops_are_refused_by_name_and_not_as_damage() {
-    let names = [
-        (67, "evict"),
-        (68, "fence slots"),
-        (69, "mode"),
-        (71, "raft conf change"),
-        (72, "raft empty"),
-        (73, "source position"),
-        (74, "drop slots"),
-    ];
+    let names =
+        [(68, "fence slots"), (69, "mode"), (71, "raft conf change"), (72, "raft empty"), (73, "source position"), (74, "drop slots")];
     for (code, name) in names {
         let error = EntryView::parse(&resealed(4, code), seed()).unwrap_err();
         assert_eq!(error, DecodeError::ReservedOp(name));

@@ -47,6 +47,8 @@ pub enum OpCode {
     SwapDatabases,
     /// A writer begins an epoch.
     EpochStart,
+    /// Keys left the index to make room.
+    Evict,
     /// What expires at a time or before counts as removed.
     ExpiredUpTo,
 }
@@ -63,6 +65,7 @@ impl OpCode {
             Self::FlushTables => 64,
             Self::SwapDatabases => 65,
             Self::EpochStart => 66,
+            Self::Evict => 67,
             Self::ExpiredUpTo => 70,
         }
     }
@@ -82,7 +85,7 @@ impl OpCode {
             64 => return Ok(Self::FlushTables),
             65 => return Ok(Self::SwapDatabases),
             66 => return Ok(Self::EpochStart),
-            67 => "evict",
+            67 => return Ok(Self::Evict),
             68 => "fence slots",
             69 => "mode",
             70 => return Ok(Self::ExpiredUpTo),

@@ -4,6 +4,7 @@ use super::{CODE_OFFSET, EXPIRE, FRESH, MULTI, OpCode, OpPlace, TYPE_SHIFT, VALU
 use crate::codec::checksum::OpSeed;
 use crate::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::delta::Delta;
+use crate::codec::evicted::Evicted;
 use crate::codec::frame::SINGLE_HEADER;
 use crate::codec::value_ref::VALUE_REF_LEN;
 use crate::codec::{DecodeError, Input};
@@ -138,6 +139,7 @@ impl<'a> OpView<'a> {
             OpCode::FlushTables => FlushedTable::decode_all(self.body).map(|_| true)?,
             OpCode::SwapDatabases => SwappedDatabases::decode(self.body).map(|_| true)?,
             OpCode::EpochStart => EpochStart::decode(self.body).map(|_| true)?,
+            OpCode::Evict => Evicted::decode(self.body).map(|_| true)?,
             OpCode::ExpiredUpTo => ExpiredUpTo::decode(self.body).map(|_| true)?,
         };
         if !fits {

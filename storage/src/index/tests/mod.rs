@@ -57,7 +57,7 @@ impl Bench {
     fn reopen(&mut self) {
         self.index = None;
         match Index::open(self.directory.as_ref(), "index", 4 * GIB, &surroundings()).unwrap() {
-            Opened::Trusted(index) => self.index = Some(index),
+            Opened::Trusted(index) => self.index = Some(*index),
             Opened::Untrusted(why) => panic!("{why}"),
         }
     }
@@ -153,7 +153,7 @@ fn check_leaf(pages: &Pages, entry_at: usize, number: usize, depth: u32) -> u64 
     let leaf = leaf::Leaf::at(pages, entry_at);
     let counts = leaf::Counts::from_word(pages.word(leaf.counts_at(pages)));
     let mut live = 0;
-    leaf::each_cell(pages, &entry, |word, extra| {
+    leaf::each_cell(pages, &entry, |word, extra, _| {
         live += 1;
         let prefix = (cell::hash(word, extra) >> 1) >> (63 - entry.depth);
         assert_eq!(prefix as usize, number >> (depth - entry.depth));

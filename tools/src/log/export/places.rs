@@ -1,10 +1,11 @@
 //! Where the newest record of each key is, as of a place in the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use esker_storage::codec::delta::Delta;
 use esker_storage::codec::entry::EntryView;
+use esker_storage::codec::evicted::{Evicted, OpId};
 use esker_storage::codec::op::{OpCode, OpView, ValueType};
 use esker_storage::codec::value_ref::ValueRef;
 use esker_storage::error::StorageError;
@@ -67,6 +68,11 @@ impl Newest {
     pub(super) fn expire_at(&self) -> Option<UnixMillis> {
         (self.expire_at != i64::MAX).then_some(UnixMillis(self.expire_at))
     }
+
+    /// Whether its key is still there: its table was not flushed, nor the key evicted.
+    fn is_in(&self, tables: &Tables, evicted: &HashSet<OpId>) -> bool {
+        tables.db_of(self.table).is_some() && !evicted.contains(&(self.place.lsn, self.place.op))
+    }
 }
 
 /// All keys.
@@ -74,6 +80,8 @@ pub(super) struct Places {
     /// By table and key. 128 bits: among 2^40 keys two share a hash with a probability below 2^-48.
     keys: HashMap<u128, Newest>,
     tables: Tables,
+    /// Records whose keys made room for others.
+    evicted: HashSet<OpId>,
     last: Lsn,
     /// Clock of the last entry that counts.
     pub(super) time: UnixMillis,
@@ -84,7 +92,7 @@ impl Places {
     pub(super) fn find(directory: &DataDirectory, at: At) -> Result<(Self, Sources), LogError> {
         let listing = directory.listing()?;
         let tables = Tables::of(&listing.manifest);
-        let mut places = Self { keys: HashMap::new(), tables, last: Lsn(0), time: UnixMillis(0) };
+        let mut places = Self { keys: HashMap::new(), tables, evicted: HashSet::new(), last: Lsn(0), time: UnixMillis(0) };
         let mut sources = Sources::default();
         let (mut horizon, mut passed, mut first) = (Lsn(0), false, true);
         for file in listing.log() {
@@ -188,6 +196,11 @@ impl Places {
                 self.keys.remove(&id);
                 return Ok(());
             }
+            OpCode::Evict => {
+                let evicted = Evicted::decode(op.body).map_err(|error| corrupt(error.to_string()))?;
+                self.evicted.extend(evicted.ops());
+                return Ok(());
+            }
             OpCode::FlushTables | OpCode::SwapDatabases | OpCode::EpochStart | OpCode::ExpiredUpTo => return Ok(()),
         };
         let expire_at = header.expire_at.map_or(i64::MAX, |at| at.0);
@@ -197,14 +210,14 @@ impl Places {
 
     /// Values in segments of their own, of keys in a database.
     pub(super) fn values(&self) -> impl Iterator<Item = u128> {
-        let live = self.keys.values().filter(|newest| self.tables.db_of(newest.table).is_some());
+        let live = self.keys.values().filter(|newest| newest.is_in(&self.tables, &self.evicted));
         live.filter_map(|newest| newest.rest.as_ref()?.value.map(|value| value.value_id))
     }
 
     /// The keys that have not expired by then, with their databases.
     pub(super) fn live(self, now: UnixMillis) -> Vec<(Db, Newest)> {
-        let Self { keys, tables, .. } = self;
-        let live = keys.into_values().filter(|newest| newest.expire_at().is_none_or(|at| at > now));
+        let Self { keys, tables, evicted, .. } = self;
+        let live = keys.into_values().filter(|newest| newest.expire_at().is_none_or(|at| at > now) && newest.is_in(&tables, &evicted));
         live.filter_map(|newest| Some((tables.db_of(newest.table)?, newest))).collect()
     }
 }

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::Segment;
 use crate::codec::DecodeError;
 use crate::codec::entry::EntryView;
 use crate::codec::frame::{FRAME_START, FrameKind, FrameStart};
 use crate::error::{Result, StorageError};
-use crate::log::Segment;
 use crate::segment::SEGMENT_HEADER;
 use crate::types::Lsn;
 
@@ -15,7 +15,7 @@ use crate::types::Lsn;
 const PIECE: usize = 256 << 10;
 
 /// Walks over the entries of a segment.
-pub(super) struct Frames<'s> {
+pub(crate) struct Frames<'s> {
     segment: &'s Segment,
     /// End of the bytes that may be read.
     end: usize,
@@ -28,12 +28,12 @@ pub(super) struct Frames<'s> {
 }
 
 impl<'s> Frames<'s> {
-    pub(super) fn new(segment: &'s Segment) -> Self {
+    pub(crate) fn new(segment: &'s Segment) -> Self {
         Self { segment, end: segment.map().written(), at: SEGMENT_HEADER, start: SEGMENT_HEADER, piece: Vec::new(), last: Lsn(0) }
     }
 
     /// The next entries, each with its offset, every byte of them checked: at most so many, and what lies in one piece. Empty behind the last.
-    pub(super) fn window(&mut self, most: usize) -> Result<Vec<(u32, EntryView<'_>)>> {
+    pub(crate) fn window(&mut self, most: usize) -> Result<Vec<(u32, EntryView<'_>)>> {
         let mut found = Vec::new();
         if !self.find_entry()? {
             return Ok(found);

@@ -49,6 +49,11 @@ impl Server {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its data directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -126,7 +131,7 @@ const ESKER: &str = env!("CARGO_BIN_EXE_esker");
 
 /// A port that is free and that no other test of this process was given: two that got the same one talked to one server, which the first
 /// of them ended.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -192,13 +197,18 @@ impl Connection {
 
     /// Sends a request of these arguments.
     pub fn send(&mut self, args: &[&[u8]]) {
+        self.try_send(args).unwrap();
+    }
+
+    /// The same, unless the server is gone.
+    pub fn try_send(&mut self, args: &[&[u8]]) -> std::io::Result<()> {
         let mut request = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args {
             request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
             request.extend_from_slice(arg);
             request.extend_from_slice(b"\r\n");
         }
-        self.send_raw(&request);
+        self.stream.get_mut().write_all(&request)
     }
 
     /// Sends a request given as words and returns its reply.
@@ -224,6 +234,14 @@ impl Connection {
         let mut bytes = Vec::new();
         self.read_into(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).replace("\r\n", "|"))
+    }
+
+    /// The next reply, a bulk string or null.
+    pub fn bulk(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes).unwrap();
+        let head = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        (!bytes.starts_with(b"$-1")).then(|| bytes[head..bytes.len() - 2].to_vec())
     }
 
     /// The bulk strings of the next reply, an array; nulls are left out.

@@ -31,8 +31,9 @@ pub struct SpaceLimit {
     delay_micros: AtomicU64,
 }
 
-/// Segments that may still be written when the log may not grow any more: by cleaning, one at a time, and one of entries that free space.
-const RESERVED_SEGMENTS: u64 = 2;
+/// Segments that may still be written when the log may not grow any more: by cleaning, one at a time, one of entries that free space, and as
+/// much for footers, manifests and the first segment of a start.
+const RESERVED_SEGMENTS: u64 = 3;
 
 impl SpaceLimit {
     /// Bytes that the shard's files may take; 0: no limit.
@@ -128,6 +129,11 @@ impl SpaceLimit {
         self.for_log().is_none_or(|bound| self.used() + more <= bound + self.for_entries.load(Ordering::Relaxed))
     }
 
+    /// The same for a job of cleaning: all but what a checkpoint needs, without which nothing is given back.
+    pub(crate) fn admits_job(&self, more: u64) -> bool {
+        self.for_log().is_none_or(|bound| self.used() + more <= bound + 2 * self.for_entries.load(Ordering::Relaxed))
+    }
+
     /// Takes so many bytes for a value segment; false if there is no room for them.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
@@ -164,8 +170,8 @@ mod tests {
         assert!(space.share() < 0.001);
         space.set_reserve(10, 0);
         space.set_measured(0, 80, 40);
-        assert!(space.admits(20));
-        assert!(!space.admits(21));
+        assert!(space.admits(10));
+        assert!(!space.admits(11));
     }
 
     #[test]
@@ -174,9 +180,9 @@ mod tests {
         space.set_limit(100);
         space.set_reserve(5, 10);
         space.set_measured(0, 70, ROOM);
-        assert!(space.admits(10));
-        assert!(!space.admits(11));
-        space.set_measured(0, 80, ROOM);
+        assert!(space.admits(5));
+        assert!(!space.admits(6));
+        space.set_measured(0, 75, ROOM);
         assert_eq!(space.share(), 1.0);
         assert!(space.admits_from_reserve(5) && !space.admits_from_reserve(6));
     }

@@ -138,6 +138,11 @@ impl Worker {
         };
         let live = candidates[range.clone()].iter().map(|c| c.live * c.bytes as f64).sum::<f64>();
         let bytes = candidates[range.clone()].iter().map(|c| c.bytes as f64).sum::<f64>();
+        if situation.retired > 0 && !self.log.space.admits_job(live as u64) {
+            // What was cleaned goes first: after a checkpoint, for which there would be no room otherwise.
+            (self.ask)();
+            return Ok(TICK);
+        }
         self.clean(&segments, range, live / bytes.max(1.0))?;
         Ok(Duration::ZERO)
     }

@@ -24,8 +24,9 @@ use crate::types::{EpochNumber, Generation, Lsn};
 
 /// How long the keeper waits before it tries again to get space.
 const RETRY: Duration = Duration::from_millis(500);
-/// By how much the file of a segment grows for a footer that does not fit.
-const FOOTER_STEP: u64 = 1 << 20;
+/// By which part of itself the file of a segment grows for a footer that does not fit, and by how many bytes at least.
+const FOOTER_PART: u64 = 64;
+const FOOTER_STEP: u64 = 64 << 10;
 
 /// Wakes the keeper.
 #[derive(Default)]
@@ -124,7 +125,7 @@ impl Log {
     /// Makes a spare and hands it to the tail. Without space the tail is told so, and gets one of the reserve, for entries that free space.
     pub(crate) fn provide_spare(&self) -> Result<()> {
         let has_reserved = self.tail.lock().spare.is_some();
-        let made = if has_reserved { self.check_limit(0).map(|()| None) } else { self.make_spare().map(Some) };
+        let made = if has_reserved { self.check_limit(0).map(|()| None) } else { self.make_spare(false).map(Some) };
         let mut tail = self.tail.lock();
         let outcome = made.and_then(|made| {
             match made {
@@ -139,12 +140,20 @@ impl Log {
         outcome
     }
 
+    /// Makes the spare that a start needs for its first entry, where the last segment is full: whatever the limit says, or else nothing
+    /// could be read and nothing deleted.
+    pub(crate) fn provide_first_spare(&self) -> Result<()> {
+        let spare = self.make_spare(true)?;
+        self.tail.lock().spare = Some(spare);
+        Ok(())
+    }
+
     fn full(&self) -> StorageError {
         self.space.note_refused();
         StorageError::DiskFull { path: self.directory.path("") }
     }
 
-    pub(crate) fn make_spare(&self) -> Result<Spare> {
+    fn make_spare(&self, beyond_reserve: bool) -> Result<Spare> {
         let mut manifest = self.manifest.lock();
         // A spare that became active since is listed before its reservation is given to another: until there is a spare again, no
         // more can follow it.
@@ -155,7 +164,7 @@ impl Log {
         let name = FileName::Spare(generation).to_string();
         let size = u64::from(self.segment_size);
         let reserved = self.check_limit(size).is_err();
-        if reserved && !self.space.admits_from_reserve(size) {
+        if reserved && !beyond_reserve && !self.space.admits_from_reserve(size) {
             return Err(self.full());
         }
         let made = self.make_spare_file(&name);
@@ -218,7 +227,7 @@ impl Log {
         let write = |at: u64, piece: &[u8]| {
             let end = at + piece.len() as u64;
             if end > allocated {
-                let more = (end - allocated).next_multiple_of(FOOTER_STEP);
+                let more = (end - allocated).next_multiple_of((u64::from(self.segment_size) / FOOTER_PART).max(FOOTER_STEP));
                 file.allocate(allocated, more).map_err(StorageError::io("allocate", file.path()))?;
                 allocated += more;
             }

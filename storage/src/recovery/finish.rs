@@ -229,10 +229,7 @@ pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Resul
     };
     if full {
         // The threads that make spares are not running yet.
-        let provided = log.provide_spare();
-        if log.tail.lock().spare.is_none() {
-            provided?;
-        }
+        log.provide_first_spare()?;
     }
     // On a full disk, too, so that what is there can be read, and deleted.
     let appended = log.append_for(Purpose::Frees, single_len(&op), now, |out, head| encode_single(out, head, log.seed, &op))?;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use esker_storage::codec::control::ExpiredUpTo;
 use esker_storage::codec::delta::Delta;
 use esker_storage::codec::entry::SINGLE_HEADER;
 use esker_storage::codec::evicted::{Evicted, OpId};
@@ -57,6 +58,8 @@ pub(super) struct Liveness {
     tables: Tables,
     /// Records whose keys made room for others.
     evicted: HashSet<OpId>,
+    /// What expires by this time was declared gone.
+    expired: UnixMillis,
     /// What was read.
     pub(super) segments: Vec<ReadSegment>,
     pub(super) broken: Vec<BrokenChain>,
@@ -81,17 +84,20 @@ impl Liveness {
             values: HashMap::new(),
             tables: Tables::of(manifest),
             evicted: HashSet::new(),
+            expired: UnixMillis(i64::MIN),
             segments: Vec::new(),
             broken: Vec::new(),
         }
     }
 
-    /// After the last record: what is in no database's table any more is dead, and what was evicted.
+    /// After the last record: what is in no database's table any more is dead, and what was evicted or declared expired, of which the index
+    /// has let go and cleaning may have kept a part.
     pub(super) fn finish(&mut self) {
-        let Self { keys, values, tables, evicted, .. } = self;
+        let Self { keys, values, tables, evicted, expired, .. } = self;
         let tables = tables.at_end();
         keys.retain(|id, newest| {
-            let live = tables.db_of(newest.table).is_some() && !evicted.contains(&(newest.lsn, newest.op));
+            let gone = evicted.contains(&(newest.lsn, newest.op)) || newest.expire_at.is_some_and(|at| at <= *expired);
+            let live = tables.db_of(newest.table).is_some() && !gone;
             if !live {
                 values.remove(id);
             }
@@ -112,7 +118,12 @@ impl Liveness {
             OpCode::Delta => self.delta(id, record),
             OpCode::FlushTables | OpCode::SwapDatabases => self.tables.apply(record.entry.head().lsn, &record.op),
             OpCode::Evict => self.evicted.extend(Evicted::decode(record.op.body).iter().flat_map(|evicted| evicted.ops().iter().copied())),
-            OpCode::EpochStart | OpCode::ExpiredUpTo => {}
+            OpCode::ExpiredUpTo => {
+                if let Ok(declared) = ExpiredUpTo::decode(record.op.body) {
+                    self.expired = self.expired.max(declared.at);
+                }
+            }
+            OpCode::EpochStart => {}
         }
     }
 

@@ -2,6 +2,7 @@
 //! what was written.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod actions;
 mod bit_rot;
 mod cleaning;
 mod copies;

@@ -55,6 +55,8 @@ class Server:
     root: str
     fsync: str = "everysec"
     process: subprocess.Popen = None
+    # A Group of cgroup.py that the server runs in.
+    group: object = None
     port: int = field(default_factory=lambda: free_port())
 
     def __post_init__(self):
@@ -74,7 +76,8 @@ class Server:
 
     def start(self, wait=True):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.arguments(), stdout=log, stderr=log)
+            enter = self.group.enter if self.group else None
+            self.process = subprocess.Popen(self.arguments(), stdout=log, stderr=log, preexec_fn=enter)
         if wait:
             self.wait_until_serving()
         return self

@@ -1,5 +1,7 @@
 //! CONFIG.
 
+use crate::config::ChangeError;
+
 use super::{Call, CommandError, Flags, Group, Keys, Spec};
 
 const ROW: Spec = Spec {
@@ -55,6 +57,10 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let text = |word: &&[u8]| String::from_utf8(word.to_vec()).map_err(|_| CommandError::Text("ERR the value is not valid UTF-8"));
     let words = words.iter().map(text).collect::<Result<Vec<_>, _>>()?;
     let pairs: Vec<(&str, &str)> = words.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+    if let Some((name, reason)) = call.server.refuses(&pairs) {
+        let refused = ChangeError::Refused { name: name.to_owned(), reason };
+        return Err(CommandError::Owned(refused.to_string()));
+    }
     call.server.config.set(&pairs).map_err(|error| CommandError::Owned(error.to_string()))?;
     call.server.config_changed();
     call.reply.ok();

@@ -108,14 +108,15 @@ impl Config {
         PathBuf::from(self.text("dir"))
     }
 
-    /// Bytes of a log segment: as set, or what suits the limits of disk and data.
+    /// Bytes of a log segment: as set, or what suits the limits of disk, data and memory.
     #[must_use]
     pub fn segment_size(&self) -> u64 {
         let suits = |limit: u64, size: fn(u64) -> u32| if limit == 0 { MAX_SEGMENT_SIZE } else { size(limit) };
         match self.bytes("segment-size") {
             0 => {
                 let (disk, data) = (self.bytes("maxdisk"), self.bytes("maxmemory"));
-                suits(disk, Options::segment_size_for).min(suits(data, Options::segment_size_for_data)).into()
+                let of_files = suits(disk, Options::segment_size_for).min(suits(data, Options::segment_size_for_data));
+                of_files.min(Options::segment_size_within(self.memory_limit())).into()
             }
             given => given,
         }

@@ -98,9 +98,8 @@ pub const USED: &[Directive] = &[
         "memory-limit",
         Kind::MemoryOrPercent,
         "80%",
-        "Memory for index, populated pages and the server itself: bytes, or a share of the cgroup's or machine's memory.",
-    )
-    .fixed(),
+        "Memory for the server itself, the index and what of the log is kept in memory: bytes, or a share of the cgroup's or machine's memory. Segments have the size that suits its value at the start.",
+    ),
     used(
         "expiry-sweep-time",
         Kind::Integer { min: 1, max: 86_400 },

@@ -2,8 +2,9 @@
 
 use esker_storage::clean::CleaningFigures;
 use esker_storage::evict::EvictionFigures;
+use esker_storage::memory::MemoryFigures;
 use esker_storage::scrub::ScrubFigures;
-use esker_storage::shard::ExpiryFigures;
+use esker_storage::shard::{ColdReads, ExpiryFigures};
 use esker_storage::types::NodeId;
 
 /// How the data came back at the start.
@@ -102,6 +103,8 @@ pub struct StorageFigures {
     pub eviction: EvictionFigures,
     /// Reading sealed segments again.
     pub scrub: ScrubFigures,
+    /// What memory is used for.
+    pub memory: MemoryFigures,
     /// Records read from disk because memory did not hold them.
-    pub cold_reads: u64,
+    pub cold: ColdReads,
 }

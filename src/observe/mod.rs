@@ -19,7 +19,7 @@ pub use latency::{Event, Latency, Sample};
 pub use latency_report::{doctor, graph};
 pub use monitor::Monitors;
 pub use pidfile::PidFile;
-pub use process::{CpuTimes, Memory, cgroup_memory_limit, cpu_times, memory, memory_limit, physical_memory};
+pub use process::{CpuTimes, Memory, anonymous_memory, cgroup_memory_limit, cpu_times, memory, memory_limit, physical_memory};
 pub use rates::Rates;
 pub use slowlog::{Entry, SlowLog};
 pub use stats::{Stats, WorkerStats};

@@ -29,7 +29,8 @@ impl Server {
             expiry: self.shard.expiry_figures(),
             eviction: self.shard.eviction_figures(),
             scrub: self.shard.scrub_figures(),
-            cold_reads: self.shard.cold_reads(),
+            memory: self.shard.memory_figures(),
+            cold: self.shard.cold_reads(),
         }
     }
 

@@ -11,7 +11,7 @@ use esker_storage::options::{Options, SyncMode};
 use esker_storage::shard::Shard;
 
 use crate::config::{Config, FsyncMode};
-use crate::observe::memory_limit;
+use crate::observe::anonymous_memory;
 
 /// Opens, recovers or creates the shard in the data directory.
 ///
@@ -26,7 +26,8 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
         disk_limit: config.bytes("maxdisk"),
         data_limit: config.bytes("maxmemory"),
         eviction: eviction(&config.text("maxmemory-policy")),
-        memory_limit: memory_limit(&config.text("memory-limit")),
+        memory_limit: config.memory_limit(),
+        process_memory: anonymous_memory,
         expiry_sweep_time: Duration::from_secs(config.integer("expiry-sweep-time") as u64),
         scrub_period: Duration::from_secs(config.integer("scrub-period") as u64),
         scrub_rate: config.bytes("scrub-rate"),

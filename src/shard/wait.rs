@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::open::{eviction, sync_mode};
 use crate::command::Gates;
-use crate::config::FsyncMode;
+use crate::config::{FsyncMode, Kind};
+use crate::observe::memory_limit;
 use crate::pubsub::class::{EVICTED, EXPIRED};
 use crate::server::Server;
 
@@ -46,11 +47,22 @@ impl Server {
         self.config.hot().fsync() == FsyncMode::Always
     }
 
+    /// A change of an option that the storage cannot follow as it is now, and why.
+    pub(crate) fn refuses<'a>(&self, changes: &[(&'a str, &str)]) -> Option<(&'a str, String)> {
+        let (name, value) = changes.iter().find(|(name, _)| name.eq_ignore_ascii_case("memory-limit"))?;
+        // What is no value at all is refused by the options themselves.
+        let value = Kind::MemoryOrPercent.canonical("", &[value]).ok()?;
+        let (limit, least) = (memory_limit(&value), self.shard.least_memory());
+        let reason = format!("{limit} bytes are less than the {least} that the index and the server itself take now");
+        (limit < least).then_some((*name, reason))
+    }
+
     /// Brings the storage up to date with the options that can be changed.
     pub(crate) fn apply_storage_options(&self) {
         self.shard.log().space().set_limit(self.config.bytes("maxdisk"));
         self.shard.set_data_limit(self.config.bytes("maxmemory"));
         self.shard.set_eviction(eviction(&self.config.text("maxmemory-policy")));
+        self.shard.set_memory_limit(self.config.memory_limit());
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
         let scrub_period = Duration::from_secs(self.config.integer("scrub-period") as u64);
         self.shard.set_scrub_pace(scrub_period, self.config.bytes("scrub-rate"));

@@ -44,6 +44,7 @@
 //!
 //! - [`shard`]: the shard and its transactions, expiry; [`options`]: how it is opened; [`error`]: what can go wrong.
 //! - [`log`]: segments, appends, the syncer; [`segment`], [`codec`] and [`manifest`]: the bytes on disk, as `docs/on-disk-format.md` has them.
+//! - [`memory`]: what of the log is in memory, within a limit.
 //! - [`index`]: the memory-mapped hash index; [`checkpoint`] and [`recovery`]: how it comes back after a stop, a kill or a power loss.
 //! - [`fs`]: files and directories, real ones, in memory, and faulty ones for tests; [`mapping`]: the only `unsafe` code.
 #![deny(unsafe_code)]
@@ -52,6 +53,7 @@ pub mod checkpoint;
 pub mod clean;
 pub mod clock;
 pub mod codec;
+mod copies;
 pub mod error;
 pub mod evict;
 pub mod fs;
@@ -60,6 +62,7 @@ pub mod index;
 pub mod log;
 pub mod manifest;
 pub mod mapping;
+pub mod memory;
 pub mod options;
 pub mod recovery;
 pub mod scrub;

@@ -15,25 +15,27 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
 /// A shared read-write mapping, of a file or of anonymous memory.
 #[derive(Debug)]
 pub struct Region {
     map: MmapRaw,
+    /// Whether a file stands behind it, from which its pages can be had again.
+    of_file: bool,
 }
 
 impl Region {
     /// Maps `len` bytes of `file`. `len` may exceed the file, which then grows under the mapping.
     pub fn map_file(file: &File, len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).no_reserve_swap().map_raw(file)?;
-        Ok(Self { map })
+        Ok(Self { map, of_file: true })
     }
 
     /// Reserves `len` bytes of zeroed anonymous memory; pages cost memory when first written.
     pub fn anonymous(len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).no_reserve_swap().map_anon()?;
-        Ok(Self { map: map.into() })
+        Ok(Self { map: map.into(), of_file: false })
     }
 
     /// Length of the mapping in bytes.
@@ -125,6 +127,28 @@ impl Region {
     /// Makes the pages of a range present for reading.
     pub fn populate_read(&self, offset: usize, len: usize) -> io::Result<()> {
         self.advise(Advice::PopulateRead, offset, len)
+    }
+
+    /// Lets go of the pages, which stay in the page cache: a later access finds the same bytes, perhaps on the medium.
+    pub fn release(&self) -> io::Result<()> {
+        if !self.of_file {
+            return Ok(());
+        }
+        // SAFETY: the mapping is shared and of a file, so this unmaps pages and loses nothing that was stored into them; references into
+        // the mapping stay valid, and what they read is what the file holds.
+        unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) }
+    }
+
+    /// How many of the first `len` bytes are in the page cache, mapped or not, in whole pages.
+    pub fn resident(&self, len: usize) -> io::Result<u64> {
+        let pages = len.min(self.len()).div_ceil(PAGE);
+        let mut present = vec![0_u8; pages];
+        // SAFETY: the range starts at the start of the mapping, a page, and lies in it; `present` has a byte for each of its pages.
+        let outcome = unsafe { libc::mincore(self.map.as_mut_ptr().cast(), pages * PAGE, present.as_mut_ptr()) };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(present.iter().filter(|page| **page & 1 != 0).count() as u64 * PAGE as u64)
     }
 
     /// Tells the kernel that accesses come in no order, so that a fault reads one page and not its neighbours.

@@ -32,8 +32,10 @@ pub struct Options {
     pub sync: SyncMode,
     /// Bytes of a segment.
     pub segment_size: u32,
-    /// Bound on populated log pages, in bytes.
+    /// Bound on index, log pages in memory, and what `process_memory` counts, in bytes.
     pub memory_limit: u64,
+    /// Anonymous memory of the process in bytes, as far as it is to count.
+    pub process_memory: fn() -> u64,
     /// Bytes that the shard's files may take; 0: no limit.
     pub disk_limit: u64,
     /// Bytes of live data, keys and values with [`KEY_BYTES`](crate::evict::KEY_BYTES) for each key; 0: no limit.
@@ -63,12 +65,13 @@ impl Default for Options {
             sync: SyncMode::EverySec,
             segment_size: MAX_SEGMENT_SIZE,
             memory_limit: u64::MAX,
+            process_memory: || 0,
             disk_limit: 0,
             data_limit: 0,
             eviction: None,
             checkpoint_bytes: 256 << 20,
             index_reserve: 64 << 30,
-            reader_threads: 2,
+            reader_threads: 8,
             expiry_sweep_time: Duration::from_secs(600),
             scrub_period: Duration::from_secs(7 * 86_400),
             scrub_rate: 32 << 20,
@@ -88,6 +91,13 @@ impl Options {
     #[must_use]
     pub fn segment_size_for_data(limit: u64) -> u32 {
         Self::segment_size_for(limit / 2)
+    }
+
+    /// The largest segment that suits a bound on memory: what is being written is in memory, a few segments at a time.
+    #[must_use]
+    pub fn segment_size_within(memory: u64) -> u32 {
+        let size = (memory / 32).clamp(u64::from(MIN_SEGMENT_SIZE), u64::from(MAX_SEGMENT_SIZE)) as u32;
+        size & !(MIN_SEGMENT_SIZE - 1)
     }
 
     /// Values from this length on go to value segments: min(1 MiB, segment size / 4).

@@ -80,7 +80,18 @@ pub(super) fn memory(source: &Source<'_>, out: &mut Lines) {
     out.put("mem_index_bytes", index);
     out.put("mem_anonymous_bytes", process.anonymous);
     out.put("mem_mapped_bytes", process.file + process.shared);
-    out.put("mem_limit_bytes", server.config.memory_limit());
+    let memory = source.figures().memory;
+    out.put("mem_limit_bytes", memory.limit);
+    out.put("mem_counted_bytes", memory.counted);
+    out.put("mem_over_limit_bytes", memory.counted.saturating_sub(memory.limit));
+    out.put("mem_hot_segments", memory.hot_segments);
+    out.put("mem_hot_bytes", memory.hot_bytes);
+    out.put("mem_cold_segments", memory.cold_segments);
+    out.put("mem_cold_bytes", memory.cold_bytes);
+    out.put("mem_bad_segments", memory.bad_segments);
+    out.put("mem_copies", memory.copies);
+    out.put("mem_copies_bytes", memory.copies_bytes);
+    out.put("mem_values_bytes", memory.values_bytes);
     for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
         out.put(name, process.anonymous);
     }

@@ -30,7 +30,14 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     out.put("keyspace_hits", server.counters.hits());
     out.put("keyspace_misses", server.counters.misses());
-    out.put("cold_reads", storage.cold_reads);
+    let cold = &storage.cold;
+    out.put("cold_reads", cold.done);
+    out.put("cold_reads_failed", cold.failed);
+    out.put("cold_reads_queued", cold.queued);
+    out.put("cold_read_usec", cold.mean_micros());
+    out.put("cold_read_usec_p50", cold.percentile_micros(0.5));
+    out.put("cold_read_usec_p99", cold.percentile_micros(0.99));
+    out.put("cold_hits_in_memory", storage.memory.copies_hits);
     pubsub(source, out);
     out.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
     out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);

@@ -49,6 +49,7 @@ pub(crate) fn load(directory: &dyn Directory, checkpoint: &Checkpoint, key_hash_
     };
     let mut reader = Reader::new(file.as_ref())?;
     let loaded = reader.load(key_hash_seed, index)?;
+    let _ = file.forget(0, 0);
     if loaded.is_none() {
         tracing::warn!("{} does not pass its checks at offset {}; the whole log is replayed", path.display(), reader.position());
     }

@@ -24,6 +24,8 @@ const WORK: Duration = Duration::from_millis(1);
 const REST: Duration = Duration::from_millis(4);
 /// Bytes written at a time. The allocator keeps the buffer for the next checkpoint, so it is memory that an idle server has.
 const WRITE: usize = 192 << 10;
+/// How often the page cache is asked to let go of what was written: without that a checkpoint takes memory by its size.
+const DROP: u64 = 4 << 20;
 /// Slots of a stripe.
 const STRIPE_SLOTS: u16 = 64;
 
@@ -212,6 +214,8 @@ impl Checkpointer {
         end.encode(&mut writer.buffer, |_| ());
         writer.flush()?;
         file.sync_all().map_err(StorageError::io("sync", &path))?;
+        // Nobody reads it before the next start.
+        let _ = file.forget(0, 0);
         Ok(pointed_to)
     }
 
@@ -306,6 +310,11 @@ impl Writer<'_> {
         let len = self.buffer.len() as u64;
         self.file.allocate(self.at, len).map_err(StorageError::io("allocate", self.file.path()))?;
         self.file.write_at(self.at, &self.buffer).map_err(StorageError::io("write", self.file.path()))?;
+        if self.at / DROP != (self.at + len) / DROP {
+            // What is not on the medium yet is on its way to it from then on, and goes the next time.
+            let from = self.at.saturating_sub(3 * DROP);
+            let _ = self.file.forget(from, self.at - from);
+        }
         self.at += len;
         self.buffer.clear();
         Ok(())

@@ -41,12 +41,18 @@ pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], 
 }
 
 /// Points the index to what a job moved, wherever a cell has not changed since the record was judged.
-pub(super) fn follow(index: &Index, cleaned: &Cleaned) -> u64 {
+pub(super) fn follow(log: &Log, index: &Index, cleaned: &Cleaned) -> u64 {
+    let generation = cleaned.segment.generation();
+    let segments = log.segments();
     let mut moved = 0;
     for moves in cleaned.moves.chunks(WINDOW) {
         look_ahead(index, moves.iter().map(|one| &one.place));
         for one in moves {
-            moved += u64::from(move_cell(index, one.place, one.from, Location::new(cleaned.segment.id(), one.to)));
+            let new = Location::new(cleaned.segment.id(), one.to);
+            moved += u64::from(move_cell(index, one.place, one.from, new));
+            if let Some(old) = segments.get(one.from.segment()) {
+                log.copies.moved(old.copy_of(one.place.hash, one.from), (new, generation));
+            }
         }
     }
     index.add_live_cells(cleaned.segment.id(), moved as u32);

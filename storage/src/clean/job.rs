@@ -77,7 +77,11 @@ impl Job<'_> {
             self.values.bury(value, self.judge.seen);
         }
         for output in &outputs {
-            install::follow(self.index, output);
+            install::follow(self.log, self.index, output);
+            if !output.segment.is_hot() {
+                // Nobody has read it through its mapping yet.
+                output.segment.release();
+            }
         }
         let read = self.victims.iter().map(|victim| victim.map().written() as u64).sum();
         Ok(Some(Done { read, written: outputs.iter().map(|output| output.segment.map().written() as u64).sum() }))

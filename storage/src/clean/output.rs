@@ -122,6 +122,7 @@ impl Output {
         let (end, _) = log.write_footer(&segment, seen)?;
         segment.file().set_len(end).map_err(StorageError::io("truncate", &path))?;
         segment.file().sync_all().map_err(StorageError::io("sync", &path))?;
+        segment.drop_footer();
         let name = FileName::Segment(self.base, segment.generation()).to_string();
         log.directory.rename(&temporary, &name).map_err(StorageError::io("rename", &path))?;
         log.directory.sync().map_err(StorageError::io("sync", log.directory.path("")))?;

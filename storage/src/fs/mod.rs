@@ -111,6 +111,9 @@ pub trait File: Send + Sync {
     /// bytes read, which may be fewer than asked for.
     fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>>;
 
+    /// As [`read_at`](File::read_at), but what has to be read from the medium for it does not stay in the page cache.
+    fn read_at_uncached(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
@@ -135,7 +138,18 @@ pub trait File: Send + Sync {
     /// Another handle of the same file.
     fn try_clone(&self) -> io::Result<Box<dyn File>>;
 
-    /// Tells the system that these bytes will not be read again soon, so that their pages need not stay in memory. A hint.
+    /// Tells the system that reads come in no order, so that it reads nothing beside what was asked for. A hint.
+    fn expect_random(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Tells the system that these bytes are about to be read. A hint.
+    fn will_read(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Tells the system that these bytes (a length of 0: all to the end) will not be read again soon, so that their pages need not stay in
+    /// memory. A hint; what is mapped, or not yet on the medium, stays.
     fn forget(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, StatxFlags};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Directory, File, FileIdentity, LockGuard, LockHeld};
@@ -154,6 +156,12 @@ impl Directory for RealDirectory {
 /// give up.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 
+/// Linux's RWF_DONTCACHE, since 6.14: pages that this read brings in leave again with it.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// Whether kernel and filesystem know it; as far as one can tell before it was tried.
+static DONTCACHE_WORKS: AtomicBool = AtomicBool::new(true);
+const PAGE: u64 = 4096;
+
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
@@ -192,6 +200,26 @@ impl File for RealFile {
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn read_at_uncached(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() && DONTCACHE_WORKS.load(Ordering::Relaxed) {
+            let at = offset + done as u64;
+            match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut buf[done..])], at, DONTCACHE) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => done += read,
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => DONTCACHE_WORKS.store(false, Ordering::Relaxed),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if done < buf.len() {
+            self.file.read_exact_at(&mut buf[done..], offset + done as u64)?;
+            let (from, to) = (offset & !(PAGE - 1), (offset + buf.len() as u64).next_multiple_of(PAGE));
+            self.forget(from, to - from)?;
+        }
+        Ok(())
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -238,8 +266,16 @@ impl File for RealFile {
         Ok(Box::new(Self { file: self.file.try_clone()?, path: self.path.clone() }))
     }
 
+    fn expect_random(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::Random)?)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), Advice::WillNeed)?)
+    }
+
     fn forget(&self, offset: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fadvise(&self.file, offset, std::num::NonZeroU64::new(len), rustix::fs::Advice::DontNeed)?)
+        Ok(rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), Advice::DontNeed)?)
     }
 
     fn path(&self) -> &Path {
@@ -294,6 +330,32 @@ mod tests {
         assert_eq!(buf, [0; 5]);
         file.sync_data().unwrap();
         file.sync_all().unwrap();
+    }
+
+    #[test]
+    fn what_is_read_uncached_or_dropped_is_not_in_the_page_cache() {
+        let (_place, directory) = directory();
+        let file = directory.create("a").unwrap();
+        let bytes: Vec<u8> = (0..100_000).map(|n| (n % 251) as u8).collect();
+        file.write_at(0, &bytes).unwrap();
+        let region = file.map(100_000).unwrap();
+        region.populate_read(0, 100_000).unwrap();
+        assert_eq!(region.resident(100_000).unwrap(), 25 * 4096);
+        file.sync_all().unwrap();
+        region.release().unwrap();
+        file.forget(0, 0).unwrap();
+        if region.resident(100_000).unwrap() > 0 {
+            eprintln!("skipped: this filesystem is all page cache");
+            return;
+        }
+        let mut buf = [0; 5000];
+        file.read_at_uncached(50_000, &mut buf).unwrap();
+        assert_eq!(buf[..], bytes[50_000..55_000]);
+        assert_eq!(region.resident(100_000).unwrap(), 0);
+        assert!(file.read_at_uncached(99_000, &mut buf).is_err(), "beyond the end");
+        let mut byte = [0];
+        region.copy_out(70_000, &mut byte);
+        assert_eq!(byte[0], bytes[70_000], "what was released is still mapped");
     }
 
     #[test]

@@ -84,8 +84,7 @@ impl<'s> Frames<'s> {
         let want = len.max(PIECE).min(self.end - self.at);
         self.piece.resize(want, 0);
         self.start = self.at;
-        let file = self.segment.file();
-        file.read_at(self.at as u64, &mut self.piece).map_err(StorageError::io("read", file.path()))
+        self.segment.read_waiting(self.at as u64, &mut self.piece)
     }
 
     fn corrupt(&self, error: &DecodeError) -> StorageError {

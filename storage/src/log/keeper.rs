@@ -209,6 +209,7 @@ impl Log {
         segment.set_counts(counts);
         segment.file().set_len(end).map_err(StorageError::io("truncate", path))?;
         segment.file().sync_all().map_err(StorageError::io("sync", path))?;
+        segment.drop_footer();
         let mut manifest = self.manifest.lock();
         for record in manifest.segments.iter_mut().filter(|s| s.generation == segment.generation()) {
             record.state = SegmentState::Sealed { last: segment.last_lsn(), bytes: end };

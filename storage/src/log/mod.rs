@@ -12,6 +12,7 @@ mod segment;
 mod syncer;
 mod table;
 mod tail;
+mod uses;
 
 pub use durability::Durability;
 pub(crate) use figures::Counts;
@@ -31,6 +32,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clean::SpaceLimit;
 use crate::codec::checksum::ShardSeed;
+use crate::copies::Copies;
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, FileIdentity};
 use crate::manifest::{CleanStop, Manifest};
@@ -63,6 +65,8 @@ pub struct Log {
     pub(crate) manifest_watcher: OnceLock<ManifestWatcher>,
     pub(crate) counts: Counts,
     pub(crate) space: Arc<SpaceLimit>,
+    /// Of records in segments that are not hot.
+    pub(crate) copies: Copies,
 }
 
 /// The log's threads; they end when told to.

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::uses::Uses;
 use crate::codec::checksum::ShardSeed;
 use crate::error::{Result, StorageError};
 use crate::fs::File;
@@ -50,7 +51,7 @@ pub struct Segment {
     created: UnixMillis,
     /// Its live records lie in a cleaned segment.
     retired: AtomicBool,
-    /// Its bytes did not pass their checks when they were last read.
+    /// Its bytes could not be read, or did not pass their checks, the last time.
     bad: AtomicBool,
     /// Whether records in it may name value segments.
     names_values: AtomicBool,
@@ -62,6 +63,9 @@ pub struct Segment {
     cells_noted: AtomicBool,
     last_lsn: AtomicU64,
     notes: Mutex<Vec<(Lsn, u32)>>,
+    /// Whether the page cache may hold some of it while it is not hot.
+    cached: AtomicBool,
+    uses: Uses,
 }
 
 impl Segment {
@@ -88,6 +92,8 @@ impl Segment {
             cells_noted: AtomicBool::new(false),
             last_lsn: AtomicU64::new(0),
             notes: Mutex::new(Vec::new()),
+            cached: AtomicBool::new(true),
+            uses: Uses::default(),
         }
     }
 
@@ -159,7 +165,8 @@ impl Segment {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// Whether its bytes did not pass their checks when they were last read.
+    /// Whether its bytes could not be read, or did not pass their checks, the last time: then it is not read through its mapping, where a
+    /// medium that fails is a signal and not an error.
     #[must_use]
     pub fn is_bad(&self) -> bool {
         self.bad.load(Ordering::Acquire)
@@ -240,7 +247,48 @@ impl Segment {
     }
 
     pub(crate) fn set_hot(&self, hot: bool) {
+        if hot {
+            self.cached.store(true, Ordering::Relaxed);
+        }
         self.hot.store(hot, Ordering::Relaxed);
+    }
+
+    /// Gives its memory back; it is not hot, and has not been for long enough that no worker still reads it through the mapping.
+    pub(crate) fn release(&self) {
+        self.cached.store(false, Ordering::Relaxed);
+        // What fails here only costs memory.
+        let _ = self.map.region().release();
+        // Or else records read in order would bring in what follows them, which then stays.
+        let _ = self.file.expect_random();
+        let _ = self.file.forget(0, 0);
+    }
+
+    /// Gives back the memory of its footer, which nobody reads while it is open.
+    pub(crate) fn drop_footer(&self) {
+        let _ = self.file.forget((self.map.written() as u64).next_multiple_of(4096), 0);
+    }
+
+    /// Whether it is worth looking into the page cache before its medium is asked.
+    pub(crate) fn may_be_cached(&self) -> bool {
+        self.cached.load(Ordering::Relaxed)
+    }
+
+    /// Reads from the medium, if it is not hot, in a way that leaves nothing in the page cache.
+    pub(crate) fn read_waiting(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let uncached = !self.is_hot() && !self.may_be_cached();
+        let read = if uncached { self.file.read_at_uncached(offset, buf) } else { self.file.read_at(offset, buf) };
+        read.map_err(|source| {
+            if source.kind() != std::io::ErrorKind::UnexpectedEof {
+                self.set_bad(true);
+            }
+            StorageError::io("read", self.file.path())(source)
+        })
+    }
+
+    /// How often it is read.
+    #[inline]
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// Whether all its bytes were written by this process, so that they need not be checked again.

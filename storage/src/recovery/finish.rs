@@ -98,6 +98,7 @@ pub(super) fn start(
         manifest_watcher: std::sync::OnceLock::new(),
         counts: crate::log::Counts::default(),
         space: Arc::default(),
+        copies: crate::copies::Copies::default(),
     };
     log.space.set_limit(options.disk_limit);
     log.space.set_reserve(u64::from(options.segment_size), 0);

@@ -17,7 +17,7 @@ use crate::checkpoint::Checkpointer;
 use crate::error::Result;
 use crate::index::{Index, ReplayPosition};
 use crate::log::{Log, Segment};
-use crate::options::Options;
+use crate::memory::WarmQueue;
 use crate::thread::{Signal, Thread, stand_back};
 use crate::types::{Location, Lsn, STRIPES};
 
@@ -58,7 +58,7 @@ impl Background {
         index: &Arc<Index>,
         values: &Arc<Values>,
         checkpointer: &Arc<Checkpointer>,
-        options: &Options,
+        queue: &Arc<WarmQueue>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut worker = Worker {
@@ -67,7 +67,7 @@ impl Background {
             index: Arc::clone(index),
             values: Arc::clone(values),
             checkpointer: Arc::clone(checkpointer),
-            warmer: Warmer::new(options.memory_limit),
+            warmer: Warmer::new(queue),
             noted: Lsn(0),
         };
         let thread = Thread::start("esker-background", "the background work", move || worker.run())?;
@@ -144,7 +144,7 @@ impl Worker {
             }
             // Without room, writers get their own error; nothing is to be done here.
             let _ = self.index.reserve(RESERVE_AHEAD);
-            let more = self.reclaim() | self.warmer.step(&self.log);
+            let more = self.reclaim() | self.warmer.step();
             if asked || self.checkpointer.is_due() {
                 checkpoint_thread = self.checkpoint(checkpoint_thread);
             }

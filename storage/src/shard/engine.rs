@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::background::Background;
 use super::expiry::Expiry;
-use super::fetch::{FetchDone, Readers, Wanted};
+use super::fetch::{ColdReads, FetchDone, Readers, Wanted};
 use super::materialised::Materialised;
 use super::transaction::{Table, Transaction};
 use super::values::Values;
@@ -19,6 +19,7 @@ use crate::error::{Result, StorageError};
 use crate::evict::{Eviction, Usage};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
+use crate::memory::{Grant, MemoryFigures, WarmQueue};
 use crate::options::{Options, SyncMode};
 use crate::recovery::{Recovered, RecoveryReport};
 use crate::scrub::{Scrub, ScrubFigures, ScrubPass};
@@ -36,6 +37,7 @@ pub struct Shard {
     pub(super) background: Background,
     pub(super) expiry: Expiry,
     tables: [AtomicU64; DATABASES as usize],
+    grant: Grant,
     readers: Readers,
     threads: Mutex<Threads>,
     report: RecoveryReport,
@@ -57,7 +59,9 @@ impl Shard {
         let threads = Threads::start(&log)?;
         let readers = Readers::start(options.reader_threads, &log, &values)?;
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
-        let background = Background::start(&log, &index, &values, &checkpointer, &options)?;
+        let queue = Arc::new(WarmQueue::default());
+        let grant = Grant::start(&log, &index, &values, &queue, &options)?;
+        let background = Background::start(&log, &index, &values, &checkpointer, &queue)?;
         let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
         let scrub = Scrub::start(&log, &values, options.scrub_period, options.scrub_rate)?;
         let eviction = Eviction::start(&log, &index, &values, &options)?;
@@ -71,6 +75,7 @@ impl Shard {
             background,
             expiry,
             tables: [const { AtomicU64::new(0) }; DATABASES as usize],
+            grant,
             readers,
             threads: Mutex::new(threads),
             report,
@@ -269,8 +274,25 @@ impl Shard {
 
     /// Records read from disk because they were not in memory.
     #[must_use]
-    pub fn cold_reads(&self) -> u64 {
-        self.readers.count()
+    pub fn cold_reads(&self) -> ColdReads {
+        self.readers.figures()
+    }
+
+    /// What memory is used for.
+    #[must_use]
+    pub fn memory_figures(&self) -> MemoryFigures {
+        self.grant.figures()
+    }
+
+    /// Changes [`Options::memory_limit`].
+    pub fn set_memory_limit(&self, bytes: u64) {
+        self.grant.set_limit(bytes);
+    }
+
+    /// Bytes of memory below which a limit cannot be kept: those of the index, and anonymous ones as far as they are counted.
+    #[must_use]
+    pub fn least_memory(&self) -> u64 {
+        self.grant.fixed()
     }
 
     /// Bytes of keys and values that the index points to, all databases together. Takes each stripe's lock for a moment.
@@ -390,6 +412,7 @@ impl Shard {
         self.eviction.stop();
         self.cleaning.stop();
         self.background.stop();
+        self.grant.stop();
         self.readers.stop();
         self.threads.lock().stop(&self.log);
     }

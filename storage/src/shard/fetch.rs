@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::chain::{self, Source};
+pub use super::fetch_figures::ColdReads;
 use super::locate;
 use super::record::{Fetched, Record};
 use super::values::Values;
@@ -77,8 +79,8 @@ pub type FetchDone = Box<dyn FnOnce(Result<FetchedRecord>) + Send>;
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<(Wanted, FetchDone)>,
-    taken: u64,
+    jobs: VecDeque<(Wanted, FetchDone, Instant)>,
+    figures: ColdReads,
     stop: bool,
 }
 
@@ -105,14 +107,16 @@ impl Readers {
 
     pub(super) fn submit(&self, wanted: Wanted, done: FetchDone) {
         let mut queue = self.shared.0.lock();
-        queue.jobs.push_back((wanted, done));
-        queue.taken += 1;
+        queue.jobs.push_back((wanted, done, Instant::now()));
         drop(queue);
         self.shared.1.notify_one();
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.shared.0.lock().taken
+    pub(super) fn figures(&self) -> ColdReads {
+        let queue = self.shared.0.lock();
+        let mut figures = queue.figures;
+        figures.queued = queue.jobs.len() as u64;
+        figures
     }
 
     pub(super) fn stop(&self) {
@@ -126,7 +130,7 @@ impl Readers {
 
 fn run(shared: &(Mutex<Queue>, Condvar), log: &Log, values: &Values) {
     loop {
-        let (wanted, done) = {
+        let (wanted, done, since) = {
             let mut queue = shared.0.lock();
             loop {
                 if let Some(job) = queue.jobs.pop_front() {
@@ -138,7 +142,9 @@ fn run(shared: &(Mutex<Queue>, Condvar), log: &Log, values: &Values) {
                 shared.1.wait(&mut queue);
             }
         };
-        done(fetch(log, values, wanted));
+        let outcome = fetch(log, values, wanted);
+        shared.0.lock().figures.note(since.elapsed(), outcome.is_err());
+        done(outcome);
     }
 }
 
@@ -149,6 +155,7 @@ pub(super) fn fetch(log: &Log, values: &Values, wanted: Wanted) -> Result<Fetche
     let source = Waiting { segments: &segments, values };
     let record = source.fetched(location)?;
     let view = Record::fetched(&record)?;
+    log.copy(&view);
     let total = chain::value_len(&view)?;
     let (start, end) = match view.header.code {
         OpCode::Put if view.header.value_segment => (wanted.start.min(total), wanted.start.saturating_add(wanted.len).min(total)),
@@ -170,6 +177,7 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn fetched(&self, location: Location) -> Result<Fetched> {
         let segment = self.segments.get(location.segment()).ok_or(StorageError::Cold(location))?;
+        segment.uses().missed();
         Record::wait(segment, location)
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn waiting(table: &SegmentTable, lsn: Lsn, number: u32) -> Result<Loc
     let segment = holder(table, lsn)?;
     let start = segment.nearest(lsn).unwrap_or(SEGMENT_HEADER as u32);
     let mut bytes = vec![0; segment.map().written() - start as usize];
-    segment.file().read_at(u64::from(start), &mut bytes).map_err(StorageError::io("read", segment.file().path()))?;
+    segment.read_waiting(u64::from(start), &mut bytes)?;
     search(segment, &bytes, start, lsn, number)
 }
 

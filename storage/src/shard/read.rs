@@ -7,21 +7,27 @@ use crate::codec::op::{OpCode, OpView, ValueType};
 use crate::types::Db;
 
 /// The read is not that simple.
-struct NotPlain;
+enum NotPlain {
+    /// The record is not in memory, unless there is a copy of it.
+    Cold,
+    Otherwise,
+}
 
 impl Shard {
     /// Shows the string that a key holds to `show`, or none if there is no such key. Without showing anything, returns none if that takes
-    /// more than one look at one place in memory (a chain, a value segment, a cold record, a corrupt one): then a transaction has to do it.
+    /// more than one look at one place in memory (a chain, a value segment, a cold record without a copy, a corrupt one): then a transaction has to do it.
     #[inline]
     pub fn read_plain<R>(&self, batch: &Batch, db: Db, key: &Key<'_>, show: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let stripe = self.index.stripe(key.slot().stripe()).read();
         let segments = self.log.segments();
         let mut newest = None;
         let cell = stripe.lookup(&self.index, self.table(db).slot, key.hash(), |location| {
-            let bytes = segments.get(location.segment()).and_then(|segment| segment.hot_bytes(location.offset()));
-            let op = bytes.and_then(|bytes| OpView::parse(bytes).ok()).ok_or(NotPlain)?;
+            let segment = segments.get(location.segment()).ok_or(NotPlain::Otherwise)?;
+            let bytes = segment.hot_bytes(location.offset()).ok_or(NotPlain::Cold)?;
+            let op = OpView::parse(bytes).map_err(|_| NotPlain::Otherwise)?;
             let same = op.key == key.bytes();
             if same {
+                segment.uses().used();
                 newest = Some(op);
             }
             Ok(same)
@@ -29,7 +35,8 @@ impl Shard {
         let (op, cell) = match cell {
             Ok(Some(cell)) => (newest?, cell),
             Ok(None) => return Some(show(None)),
-            Err(NotPlain) => return None,
+            Err(NotPlain::Cold) => return self.read_copied(&stripe, &segments, batch, (db, key), show),
+            Err(NotPlain::Otherwise) => return None,
         };
         let header = &op.header;
         if header.code != OpCode::Put || header.value_segment || header.value_type != ValueType::String {

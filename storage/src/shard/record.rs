@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::codec::checksum::ShardSeed;
 use crate::codec::entry::SINGLE_HEADER;
-use crate::codec::op::{OP_HEADER_MAX, OpHeader};
+use crate::codec::op::{OP_HEADER_MAX, OpCode, OpHeader};
 use crate::error::{Result, StorageError};
 use crate::log::Segment;
 use crate::types::{Location, Lsn};
@@ -70,21 +70,33 @@ impl<'t> Record<'t> {
 
     /// The record at a location, waiting for the medium if need be: never on a worker.
     pub(crate) fn wait(segment: &Segment, location: Location) -> Result<Fetched> {
-        let mut read = |offset: u64, buf: &mut [u8]| {
-            segment.file().read_at(offset, buf).map(|()| Some(buf.len())).map_err(StorageError::io("read", segment.file().path()))
-        };
+        let mut read = |offset: u64, buf: &mut [u8]| segment.read_waiting(offset, buf).map(|()| Some(buf.len()));
         let (lsn, bytes) = read_verified(segment, location, &mut read)?.ok_or(StorageError::Cold(location))?;
         Ok(Fetched { location, lsn, bytes: bytes.into() })
     }
 
     /// The record at a location whose segment is not hot, if the page cache holds it.
     pub(crate) fn cached(segment: &Segment, location: Location) -> Result<Self> {
+        if !segment.may_be_cached() {
+            return Err(StorageError::Cold(location));
+        }
         let mut read = |offset: u64, buf: &mut [u8]| {
             segment.file().read_at_nowait(offset, buf).map_err(StorageError::io("read", segment.file().path()))
         };
         let (lsn, bytes) = read_verified(segment, location, &mut read)?.ok_or(StorageError::Cold(location))?;
         let header = OpHeader::parse(&bytes).map_err(|e| corrupt(segment, location, &e.to_string()))?;
         Ok(Self { bytes: Bytes::Owned(bytes), header, location, lsn: EntryLsn::Known(lsn) })
+    }
+
+    /// A record that there is a copy of: its op's bytes, and the LSN of its entry.
+    pub(crate) fn copied(location: Location, lsn: Lsn, bytes: Vec<u8>) -> Result<Self> {
+        let header = OpHeader::parse(&bytes).map_err(|_| StorageError::Cold(location))?;
+        Ok(Self { bytes: Bytes::Owned(bytes), header, location, lsn: EntryLsn::Known(lsn) })
+    }
+
+    /// Its op as it is in the log, if a copy of it will do: a string that is all there.
+    pub(crate) fn to_copy(&self) -> Option<&[u8]> {
+        (self.header.code == OpCode::Put && !self.header.value_segment).then(|| self.all())
     }
 
     /// A record that was fetched before.
@@ -158,9 +170,12 @@ fn read_verified(segment: &Segment, location: Location, read: Read<'_>) -> Resul
     if !fill(start, &mut bytes, had, read)? {
         return Ok(None);
     }
-    let mut lsn = [0; 8];
+    // Of an entry of one op it is there already: reading it by itself would cost as much as all the rest.
+    let distance = header.entry_distance() as usize;
+    let known = SINGLE_HEADER.checked_sub(distance).and_then(|at| bytes[at + LSN_OFFSET as usize..].first_chunk().copied());
+    let mut lsn = known.unwrap_or_default();
     let entry = u64::from(location.offset() - header.entry_distance());
-    if !fill(entry + u64::from(LSN_OFFSET), &mut lsn, 0, read)? {
+    if known.is_none() && !fill(entry + u64::from(LSN_OFFSET), &mut lsn, 0, read)? {
         return Ok(None);
     }
     let lsn = Lsn(u64::from_le_bytes(lsn));

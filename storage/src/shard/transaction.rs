@@ -148,6 +148,33 @@ impl<'s> Transaction<'s> {
         }
     }
 
+    /// The record at a location, which is probably the key's.
+    #[inline]
+    fn record_of(&self, key: &Key<'_>, location: Location) -> Result<Record<'_>> {
+        match self.segments.get(location.segment()).and_then(|segment| Record::hot(segment, location).map(|record| (segment, record))) {
+            Some((segment, record)) => {
+                segment.uses().used();
+                record
+            }
+            None => self.copied_record(key, location),
+        }
+    }
+
+    #[cold]
+    fn copied_record(&self, key: &Key<'_>, location: Location) -> Result<Record<'_>> {
+        let log = &self.shard.log;
+        if let Some(segment) = self.segments.get(location.segment())
+            && let Some(copied) = log.copies.show(segment.copy_of(key.hash(), location), |lsn, op| (lsn, op.to_vec()))
+        {
+            return Record::copied(location, copied.0, copied.1);
+        }
+        let record = self.cold_record(location)?;
+        if record.key() == key.bytes() {
+            log.copy(&record);
+        }
+        Ok(record)
+    }
+
     #[cold]
     fn cold_record(&self, location: Location) -> Result<Record<'_>> {
         if let Some(fetched) = self.batch.fetched(location)? {
@@ -163,7 +190,7 @@ impl<'s> Transaction<'s> {
         let mut found = None;
         let stripe = self.stripe(key.slot().stripe());
         let cell = stripe.lookup(&self.shard.index, table.slot, key.hash(), |location| {
-            let record = self.record(location)?;
+            let record = self.record_of(key, location)?;
             let same = record.key() == key.bytes();
             if same {
                 found = Some(record);

@@ -130,6 +130,7 @@ impl ValueWriter {
         self.values.unfinished.lock().retain(|id| *id != self.id);
         if let Some(file) = self.file.take() {
             self.values.keep(self.id, file.into());
+            self.values.cached.lock().touch(self.id, self.len);
         }
         let reference = ValueRef { value_id: self.id, len: self.len, crc: self.crc };
         Ok(StoredValue { reference, content_hash: std::mem::take(&mut self.hasher).finish() })
@@ -146,6 +147,33 @@ impl Drop for ValueWriter {
     }
 }
 
+/// Values that the page cache may hold, the last used at the end.
+#[derive(Default)]
+struct CachedValues {
+    order: VecDeque<(u128, u64)>,
+    bytes: u64,
+}
+
+impl CachedValues {
+    fn touch(&mut self, id: u128, len: u64) {
+        self.forget(id);
+        self.order.push_back((id, len));
+        self.bytes += len;
+    }
+
+    fn forget(&mut self, id: u128) {
+        if let Some(at) = self.order.iter().rposition(|(known, _)| *known == id) {
+            self.bytes -= self.order.remove(at).map_or(0, |(_, len)| len);
+        }
+    }
+
+    fn pop_oldest(&mut self) -> Option<u128> {
+        let (id, len) = self.order.pop_front()?;
+        self.bytes -= len;
+        Some(id)
+    }
+}
+
 /// Fills a buffer from an offset of a file; false if that would have to wait.
 type Read<'r> = &'r mut dyn FnMut(u64, &mut [u8]) -> std::io::Result<bool>;
 
@@ -156,6 +184,7 @@ pub(crate) struct Values {
     history: HistoryId,
     shard: ShardId,
     open: Mutex<VecDeque<(u128, Arc<dyn File>)>>,
+    cached: Mutex<CachedValues>,
     /// Those that have no end yet.
     unfinished: Mutex<Vec<u128>>,
     buried: Buried,
@@ -171,6 +200,7 @@ impl Values {
             shard,
             open: Mutex::new(VecDeque::new()),
             unfinished: Mutex::default(),
+            cached: Mutex::new(CachedValues::default()),
             buried: Buried::default(),
             space,
         }
@@ -262,6 +292,7 @@ impl Values {
     /// Removes a value segment that no entry names.
     pub(crate) fn discard(&self, stored: &StoredValue) -> Result<()> {
         self.open.lock().retain(|(known, _)| *known != stored.reference.value_id);
+        self.cached.lock().forget(stored.reference.value_id);
         let name = FileName::Value(stored.reference.value_id).to_string();
         self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))
     }
@@ -277,6 +308,7 @@ impl Values {
         let due = self.buried.due(settled, Instant::now(), at_once);
         for id in &due {
             self.open.lock().retain(|(known, _)| known != id);
+            self.cached.lock().forget(*id);
             let name = FileName::Value(*id).to_string();
             match self.directory.remove(&name) {
                 // Buried twice: when its record was superseded, and when cleaning dropped that.
@@ -294,6 +326,28 @@ impl Values {
     /// Whether files wait to be removed.
     pub(crate) fn has_buried(&self) -> bool {
         !self.buried.is_empty()
+    }
+
+    /// Bytes of values that the page cache may hold.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cached.lock().bytes
+    }
+
+    /// Has the page cache hold no more than `limit` bytes of values, those that were read or written last.
+    pub(crate) fn keep_cached(&self, limit: u64) {
+        loop {
+            let oldest = {
+                let mut cached = self.cached.lock();
+                if cached.bytes <= limit {
+                    return;
+                }
+                cached.pop_oldest()
+            };
+            // A file that is gone has given its memory back.
+            if let Some(file) = oldest.and_then(|id| self.directory.open(&FileName::Value(id).to_string()).ok()) {
+                let _ = file.forget(0, 0);
+            }
+        }
     }
 
     fn keep(&self, id: u128, file: Arc<dyn File>) {
@@ -323,6 +377,7 @@ impl Values {
             return Ok(());
         }
         let file = self.file(reference.value_id)?;
+        self.cached.lock().touch(reference.value_id, reference.len);
         self.read_blocks(reference, offset, buf, &mut |at, bytes| file.read_at(at, bytes).map(|()| true), file.path()).map(drop)
     }
 

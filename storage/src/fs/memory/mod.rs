@@ -166,6 +166,10 @@ impl File for MemoryFile {
         if self.node.read(offset, buf)? == buf.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
+    fn read_at_uncached(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buf)
+    }
+
     fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
         if self.node.disk().is_cold() { Ok(None) } else { self.node.read(offset, buf).map(Some) }
     }

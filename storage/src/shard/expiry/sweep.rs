@@ -246,6 +246,6 @@ fn expire_at(segments: &SegmentTable, location: Location) -> Option<UnixMillis> 
     }
     let mut head = [0; OP_HEADER_MAX];
     let len = segment.map().written().checked_sub(location.offset() as usize)?.min(head.len());
-    segment.file().read_at(u64::from(location.offset()), &mut head[..len]).ok()?;
+    segment.read_waiting(u64::from(location.offset()), &mut head[..len]).ok()?;
     OpHeader::parse(&head[..len]).ok()?.expire_at
 }

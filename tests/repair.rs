@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use esker_storage::history::HistoryError;
 use esker_storage::segment::SegmentHeader;
 use esker_storage::segment::names::FileName;
 use esker_tools::log::{Args, LogError, Outcome, run};
@@ -145,7 +146,7 @@ fn one_damaged_record_of_a_sealed_segment_goes_back_and_all_others_stay() {
     expected.insert(b"key:100".to_vec(), found[&b"key:100"[..]].clone());
     assert!(found == expected);
     // What the log was before the damage cannot be told any more.
-    assert!(matches!(log(server.dir(), &["export", "--lsn", &lsn.to_string()]), Err(LogError::BelowHorizon { .. })));
+    assert!(matches!(log(server.dir(), &["export", "--lsn", &lsn.to_string()]), Err(LogError::History(HistoryError::BelowHorizon { .. }))));
 }
 
 #[test]
@@ -357,7 +358,7 @@ fn a_log_that_was_cleaned_is_verified_exported_and_repaired_like_any_other() {
     server.terminate();
     let (outcome, text) = log(server.dir(), &["verify"]).unwrap();
     assert!(outcome == Outcome::Sound && exported(&server) == expected, "{text}");
-    assert!(matches!(log(server.dir(), &["export", "--lsn", "10"]), Err(LogError::BelowHorizon { .. })));
+    assert!(matches!(log(server.dir(), &["export", "--lsn", "10"]), Err(LogError::History(HistoryError::BelowHorizon { .. }))));
 
     // The only record of this key, in a segment with gaps.
     let (path, offset, lsn) = newest(server.dir(), "key:100");

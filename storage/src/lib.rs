@@ -58,6 +58,7 @@ pub mod error;
 pub mod evict;
 pub mod fs;
 pub mod glob;
+pub mod history;
 pub mod index;
 pub mod log;
 pub mod manifest;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::evict::EvictionPolicy;
+use crate::history::HistoryRetention;
 use crate::types::ShardId;
 
 /// When the log is put on the medium.
@@ -54,6 +55,8 @@ pub struct Options {
     pub scrub_period: Duration,
     /// Bytes a second that scrub reads at most, whatever its period; 0: no limit.
     pub scrub_rate: u64,
+    /// How much of the past cleaning leaves alone.
+    pub history: HistoryRetention,
     /// By which expiry is judged.
     pub clock: Clock,
 }
@@ -75,6 +78,7 @@ impl Default for Options {
             expiry_sweep_time: Duration::from_secs(600),
             scrub_period: Duration::from_secs(7 * 86_400),
             scrub_rate: 32 << 20,
+            history: HistoryRetention::Off,
             clock: Clock::Wall,
         }
     }

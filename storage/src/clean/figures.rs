@@ -16,6 +16,9 @@ pub(crate) struct Counts {
     pub(super) used_bytes: AtomicU64,
     pub(super) debt_bytes: AtomicU64,
     pub(super) micros: AtomicU64,
+    pub(super) history_bytes: AtomicU64,
+    pub(super) history_from: AtomicU64,
+    pub(super) history_gave_way: AtomicU64,
 }
 
 /// The state of cleaning.
@@ -43,6 +46,12 @@ pub struct CleaningFigures {
     pub debt_bytes: u64,
     /// Time spent, in microseconds.
     pub micros: u64,
+    /// Bytes of segments that are left alone because of what is to be kept of the past.
+    pub history_bytes: u64,
+    /// The oldest LSN whose state can be told.
+    pub history_from: u64,
+    /// Times that the past had to give way because the space ran out.
+    pub history_gave_way: u64,
 }
 
 impl Counts {
@@ -60,6 +69,9 @@ impl Counts {
             used_bytes: get(&self.used_bytes),
             debt_bytes: get(&self.debt_bytes),
             micros: get(&self.micros),
+            history_bytes: get(&self.history_bytes),
+            history_from: get(&self.history_from),
+            history_gave_way: get(&self.history_gave_way),
         }
     }
 }

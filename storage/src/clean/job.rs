@@ -77,6 +77,7 @@ impl Job<'_> {
             self.values.bury(value, self.judge.seen);
         }
         for output in &outputs {
+            output.segment.set_held(self.judge.held / outputs.len() as u64, self.judge.written);
             install::follow(self.log, self.index, output);
             if !output.segment.is_hot() {
                 // Nobody has read it through its mapping yet.

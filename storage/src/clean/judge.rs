@@ -1,5 +1,6 @@
 //! Whether an op has to stay.
 
+use super::evidence::Evidence;
 use super::place::Place;
 use crate::clock::wall_clock;
 use crate::codec::DecodeError;
@@ -24,10 +25,16 @@ pub(super) struct Judge<'a> {
     /// What was superseded above this LSN stays, for those who still need it.
     pinned: Lsn,
     /// Everything written when judging began.
-    written: Lsn,
+    pub(super) written: Lsn,
     /// Clock of the log then; all evictions dated before are in the index.
     pub(super) began: UnixMillis,
     now: UnixMillis,
+    /// What is known of the past that is to be kept; none: none of it is.
+    past: Option<Evidence>,
+    /// The last `expired up to` entry that is not behind the pin.
+    expired: Lsn,
+    /// Ops that stayed for the sake of the past only.
+    pub(super) held: u64,
     /// The highest LSN consulted so far when an op was dropped.
     pub(super) seen: Lsn,
     /// Value segments that dropped ops named, and no live record names.
@@ -52,19 +59,22 @@ impl From<Fate> for Verdict {
 
 impl<'a> Judge<'a> {
     /// `oldest`: no segment below the ones being cleaned holds anything.
-    pub(super) fn new(log: &'a Log, index: &'a Index, oldest: bool, pinned: Lsn) -> Self {
+    pub(super) fn new(log: &'a Log, index: &'a Index, oldest: bool, past: Option<Evidence>, expired: Lsn) -> Self {
         Self {
             log,
             index,
             tables: index.tables(),
             oldest,
-            pinned,
+            pinned: past.as_ref().map_or(Lsn(u64::MAX), |past| past.pin),
             written: log.durability().written(),
             began: {
                 let _none_under_way = index.evicting();
                 log.tail.lock().last_time
             },
             now: wall_clock(),
+            past,
+            expired,
+            held: 0,
             seen: Lsn(0),
             values: Vec::new(),
             cells: Vec::new(),
@@ -82,7 +92,7 @@ impl<'a> Judge<'a> {
         let mut cells = std::mem::take(&mut self.cells);
         let verdict = match place {
             Some(place) if place.is_at(self.index, location, &mut cells) => Ok(self.fate_of_newest()),
-            Some(_) => self.fate_of_other(lsn, op, &cells).map(Verdict::from),
+            Some(place) => self.fate_of_dead(lsn, location, op, place, &cells).map(Verdict::from),
             None if op.header.code.has_key() => self.fate_of_flushed(lsn, op).map(Verdict::from),
             None => self.fate_of_control(head, op).map(Verdict::from),
         };
@@ -100,6 +110,7 @@ impl<'a> Judge<'a> {
             // Which epochs there were is in the manifest.
             OpCode::EpochStart => self.drop(head.lsn),
             // Only the last one counts.
+            OpCode::ExpiredUpTo if self.past.is_some() && head.lsn < self.expired => self.drop(self.expired),
             OpCode::ExpiredUpTo if head.lsn < self.index.expired().lsn => self.drop_for(self.index.expired().lsn),
             OpCode::Evict => {
                 let evicted = Evicted::decode(op.body).map_err(|error| self.undecodable(head.lsn, &error))?;
@@ -118,9 +129,48 @@ impl<'a> Judge<'a> {
 
     /// The op's table was flushed.
     fn fate_of_flushed(&mut self, lsn: Lsn, op: &OpView<'_>) -> Result<Fate> {
-        let fate = self.drop_for(self.tables.lsn);
+        let flushed = match &self.past {
+            Some(past) if past.is_flushed(op.header.table) => self.tables.lsn.min(past.pin),
+            _ => self.tables.lsn,
+        };
+        let fate = self.drop_for(flushed);
         self.bury_value(lsn, op, fate)?;
         Ok(fate)
+    }
+
+    /// No cell points to the op, which stays if the past needs it.
+    fn fate_of_dead(&mut self, lsn: Lsn, location: Location, op: &OpView<'_>, place: Place, cells: &[Location]) -> Result<Fate> {
+        let Some(past) = &mut self.past else { return self.fate_of_other(lsn, op, cells) };
+        // Keys leave the index by deletion and eviction, which the log tells.
+        let last_delete = self.index.stripe(place.slot.stripe()).read().last_delete(self.index).max(self.index.evicted());
+        let touched = past.is_touched(self.log, last_delete, place.hash, op.header.table)?;
+        let newest = self.newest(cells, op.key)?;
+        let past = self.past.as_ref().expect("it was there");
+        // The index tells all of a key that was not written since, unless what was based on this record left it without a trace.
+        let held = past.holds(place.hash, op.header.table);
+        let known = match &newest {
+            Some(newest) => newest.lsn <= past.pin,
+            None => {
+                let gone_since = touched || past.is_evicted(lsn, op.header.op_number());
+                let expired = op.header.expire_at.is_none_or(|at| at <= past.time);
+                !gone_since && expired && !past.may_have_deltas(place.hash, op.header.table)
+            }
+        };
+        if known && !(held && op.header.code == OpCode::Tombstone) {
+            return self.fate_of_other(lsn, op, cells);
+        }
+        let superseded = past.superseded(place.hash, op.header.table, location);
+        match superseded {
+            // A large value may still be needed by another record, a tombstone as long as it hides something.
+            Some(by) if !op.header.value_segment && (op.header.code != OpCode::Tombstone || (self.oldest && !held)) => Ok(self.drop(by)),
+            _ => {
+                self.held += 1;
+                if let Some(past) = &mut self.past {
+                    past.hold(place.hash, op);
+                }
+                Ok(Fate::Keep)
+            }
+        }
     }
 
     /// No cell points to the op. `cells`: where those point that may be its key's.
@@ -128,6 +178,8 @@ impl<'a> Judge<'a> {
         match self.newest(cells, op.key)? {
             Some(newest) if newest.lsn < lsn => Ok(Fate::Keep),
             Some(newest) if self.is_base(lsn, op, &newest)? => Ok(Fate::Keep),
+            // The newest one goes without a tombstone when its time has come: it counts on this one.
+            Some(newest) if op.header.code == OpCode::Tombstone && newest.fresh && !self.oldest => Ok(Fate::Keep),
             Some(newest) => {
                 let fate = self.drop_for(newest.lsn);
                 // Another record may name the same value, that of the newest one or one that it is based on.
@@ -217,12 +269,10 @@ impl<'a> Judge<'a> {
             if self.oldest { self.drop(lsn) } else { Fate::Keep }
         } else if self.oldest || op.header.fresh || !left_without {
             // Before a fresh one there was nothing, or what was deleted, or what has expired itself.
-            self.drop_for(self.written)
-        } else if self.written > self.pinned {
-            // It may have been there at an LSN that somebody still needs.
-            Fate::Keep
+            self.drop(self.written.min(self.pinned))
         } else {
-            self.seen = self.seen.max(lsn);
+            // It could be read until it expired, which was no longer ago than this.
+            self.seen = self.seen.max(self.written.min(self.pinned));
             Fate::Tombstone
         }
     }

@@ -23,7 +23,10 @@
 
 mod budget;
 mod demand;
+mod evidence;
+mod expired;
 mod figures;
+mod filter;
 mod install;
 mod job;
 mod judge;

@@ -8,8 +8,10 @@ use super::worker::{AskCheckpoint, Worker};
 use super::{CleaningFigures, Counts};
 use crate::checkpoint::Checkpointer;
 use crate::error::Result;
+use crate::history::HistoryRetention;
 use crate::index::Index;
 use crate::log::Log;
+use crate::options::Options;
 use crate::shard::Values;
 use crate::thread::{Signal, Thread};
 use crate::types::Lsn;
@@ -24,8 +26,10 @@ pub(crate) struct Cleaning {
 pub(super) struct Shared {
     signal: Signal<State>,
     pub(super) counts: Counts,
-    /// What was superseded above this LSN stays.
+    /// What was superseded above this LSN stays, for those who asked for that.
     pinned: AtomicU64,
+    /// The same, history taken into account.
+    kept_from: AtomicU64,
 }
 
 #[derive(Default)]
@@ -33,6 +37,7 @@ struct State {
     /// A pass over everything was asked for.
     pass: bool,
     passes_done: u64,
+    retention: HistoryRetention,
 }
 
 impl Cleaning {
@@ -42,9 +47,12 @@ impl Cleaning {
         values: &Arc<Values>,
         checkpointer: &Arc<Checkpointer>,
         ask: AskCheckpoint,
+        options: &Options,
     ) -> Result<Self> {
+        // Nothing is dropped before it is known what has to stay.
         let shared = Arc::new(Shared { pinned: AtomicU64::new(u64::MAX), ..Shared::default() });
-        let mut worker = Worker::new(&shared, log, index, values, checkpointer, ask);
+        shared.signal.state().retention = options.history;
+        let mut worker = Worker::new(&shared, log, index, values, checkpointer, ask, options.clock.clone());
         let thread = Thread::start("esker-clean", "cleaning", move || worker.run())?;
         Ok(Self { shared, thread })
     }
@@ -65,6 +73,10 @@ impl Cleaning {
         self.shared.pinned.store(lsn.0, Ordering::Release);
     }
 
+    pub(crate) fn set_retention(&self, retention: HistoryRetention) {
+        self.shared.signal.state().retention = retention;
+    }
+
     pub(crate) fn figures(&self) -> CleaningFigures {
         self.shared.counts.figures()
     }
@@ -81,8 +93,18 @@ impl Shared {
         self.signal.wait(Some(pause), |_| true)
     }
 
-    pub(super) fn pinned(&self) -> Lsn {
-        Lsn(self.pinned.load(Ordering::Acquire))
+    /// What was superseded above this LSN stays.
+    pub(super) fn kept_from(&self) -> Lsn {
+        Lsn(self.kept_from.load(Ordering::Acquire))
+    }
+
+    /// Moves it to where history and those who asked need it.
+    pub(super) fn keep_from(&self, lsn: Lsn) {
+        self.kept_from.store(lsn.0.min(self.pinned.load(Ordering::Acquire)), Ordering::Release);
+    }
+
+    pub(super) fn retention(&self) -> HistoryRetention {
+        self.signal.state().retention
     }
 
     /// Whether a pass was asked for.

@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::budget::{self, Growth, Load, Throttle};
 use super::demand::{Demand, SHORT, Situation};
+use super::evidence::{Evidence, Known};
+use super::expired::ExpiredEntries;
 use super::job::{Done, Job};
 use super::judge::Judge;
 use super::pick::{Candidate, pick};
 use super::retired::Retired;
 use super::thread::Shared;
 use crate::checkpoint::Checkpointer;
+use crate::clock::Clock;
 use crate::error::{Result, StorageError};
 use crate::evict::is_main;
+use crate::history::HistoryRetention;
 use crate::index::{Index, STORED_CELL_BYTES};
 use crate::log::{Log, SealedCounts, Segment};
 use crate::segment::footer::Footer;
@@ -47,6 +51,11 @@ pub(super) struct Worker {
     unfit: HashSet<SegmentId>,
     retired: Retired,
     growth: Growth,
+    clock: Clock,
+    /// Whether history is shorter than was asked for.
+    gave_way: bool,
+    known_past: Known,
+    expired: ExpiredEntries,
 }
 
 impl Worker {
@@ -57,6 +66,7 @@ impl Worker {
         values: &Arc<Values>,
         checkpointer: &Arc<Checkpointer>,
         ask: AskCheckpoint,
+        clock: Clock,
     ) -> Self {
         let there = log.segments().in_order().into_iter().filter(|segment| segment.is_sealed() || !segment.is_own());
         let end = |segment: &Segment| if segment.is_sealed() { usize::MAX } else { segment.own_from() };
@@ -76,6 +86,10 @@ impl Worker {
             unfit: HashSet::new(),
             retired: Retired::default(),
             growth: Growth::new(),
+            clock,
+            gave_way: false,
+            known_past: Known::default(),
+            expired: ExpiredEntries::default(),
         }
     }
 
@@ -115,13 +129,14 @@ impl Worker {
         self.log.durability().check()?;
         self.log.space.look_at_refused();
         self.log.measure_space(&self.index)?;
+        self.move_pin();
         self.retired.remove(&self.log, &self.index, &self.checkpointer, &self.shared.counts)?;
         // Who is about to open one of them finds that its key has changed, at worst.
         let at_once = self.log.space.share() >= SHORT;
         if at_once && self.values.has_buried() {
             self.log.flush()?;
         }
-        let settled = self.log.durability().flushed().min(self.shared.pinned());
+        let settled = self.log.durability().flushed().min(self.shared.kept_from());
         self.values.remove_buried(settled, at_once)?;
         let segments = sealed(&self.log, &self.index);
         let candidates = self.candidates(&segments);
@@ -147,6 +162,26 @@ impl Worker {
         Ok(Duration::ZERO)
     }
 
+    /// Moves on from where the past is kept. It gives way when the space runs out.
+    fn move_pin(&mut self) {
+        let (retention, part) = self.shared.retention().within(self.log.space.share());
+        let pin = retention.pin(&self.log, self.clock.now());
+        self.shared.keep_from(pin);
+        self.expired.note(self.index.expired().lsn);
+        let gives_way = part < 1.0 && self.shared.retention() != HistoryRetention::Off;
+        let counts = &self.shared.counts;
+        if gives_way && !self.gave_way {
+            counts.history_gave_way.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("history is shorter than history-retention says, as the disk is nearly full");
+        }
+        self.gave_way = gives_way;
+        let kept = if pin == Lsn(u64::MAX) { self.log.durability().written() } else { pin };
+        let of_history = |segment: &Arc<Segment>| segment.last_lsn() > kept;
+        let bytes = self.log.segments().in_order().iter().filter(|s| of_history(s)).map(|s| s.map().written() as u64).sum();
+        counts.history_bytes.store(if retention == HistoryRetention::Off { 0 } else { bytes }, Ordering::Relaxed);
+        counts.history_from.store(kept.0.max(self.log.manifest.lock().cleaned.horizon.0), Ordering::Relaxed);
+    }
+
     fn candidates(&self, segments: &[Arc<Segment>]) -> Vec<Candidate> {
         let below = self.log.manifest.lock().checkpoint.map_or(Lsn(0), |checkpoint| checkpoint.replay_from);
         let replay = self.index.replay_position();
@@ -164,9 +199,9 @@ impl Worker {
         segments.iter().map(candidate).collect()
     }
 
-    /// Whether cleaning cannot free anything of it, checkpoint or not: it was found damaged.
+    /// Whether cleaning cannot free anything of it, checkpoint or not: it was found damaged, or all of it is history that is to stay.
     fn is_left_alone(&self, segment: &Segment) -> bool {
-        segment.is_bad() || self.unfit.contains(&segment.id())
+        segment.last_lsn() > self.shared.kept_from() || segment.is_bad() || self.unfit.contains(&segment.id())
     }
 
     fn live_part(&self, segment: &Segment) -> f64 {
@@ -174,6 +209,7 @@ impl Worker {
             Some(counts) => counts.ops,
             None => Footer::ops_of(segment.file()).inspect(|ops| segment.set_counts(SealedCounts { ops: *ops, values: 0 })).unwrap_or(0),
         };
+        let ops = ops + segment.released(self.shared.kept_from());
         if ops == 0 { 1.0 } else { (self.index.live_cells(segment.id()) as f64 / ops as f64).min(1.0) }
     }
 
@@ -210,9 +246,6 @@ impl Worker {
 
     fn clean(&mut self, segments: &[Arc<Segment>], range: std::ops::Range<usize>, live: f64) -> Result<()> {
         let victims = &segments[range.clone()];
-        let judge = Judge::new(&self.log, &self.index, range.start == 0, self.shared.pinned());
-        let mut job =
-            Job { log: &self.log, index: &self.index, victims, values: &self.values, judge, room: u64::from(self.log.segment_size) };
         let (log, shared) = (&self.log, &self.shared);
         let growth = self.growth.rate();
         let measured = std::cell::Cell::new(Instant::now());
@@ -227,6 +260,19 @@ impl Worker {
         let wait = |pause| shared.wait(pause);
         let started = Instant::now();
         let mut pace = Throttle { rate: &rate, wait: &wait, since: started, bytes: 0 };
+        let pin = self.shared.kept_from();
+        let written = self.log.durability().written();
+        let past = if pin < written {
+            match Evidence::gather(&self.log, &self.index, &mut self.known_past, segments, range.clone(), pin, &mut pace)? {
+                None => return Ok(()),
+                past => past,
+            }
+        } else {
+            None
+        };
+        let judge = Judge::new(&self.log, &self.index, range.start == 0, past, self.expired.last_before(pin));
+        let mut job =
+            Job { log: &self.log, index: &self.index, victims, values: &self.values, judge, room: u64::from(self.log.segment_size) };
         let outcome = job.run(&mut pace);
         shared.counts.micros.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
         match outcome {

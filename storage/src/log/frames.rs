@@ -32,6 +32,16 @@ impl<'s> Frames<'s> {
         Self { segment, end: segment.map().written(), at: SEGMENT_HEADER, start: SEGMENT_HEADER, piece: Vec::new(), last: Lsn(0) }
     }
 
+    /// Goes on at a frame behind those that were read before.
+    pub(crate) fn resume(segment: &'s Segment, at: usize) -> Self {
+        Self { at, start: at, ..Self::new(segment) }
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn offset(&self) -> usize {
+        self.at
+    }
+
     /// The next entries, each with its offset, every byte of them checked: at most so many, and what lies in one piece. Empty behind the last.
     pub(crate) fn window(&mut self, most: usize) -> Result<Vec<(u32, EntryView<'_>)>> {
         let mut found = Vec::new();

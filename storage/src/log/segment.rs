@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 
 use super::uses::Uses;
 use crate::codec::checksum::ShardSeed;
+use crate::codec::entry::TIME_OFFSET;
+use crate::codec::frame::{FrameKind, FrameStart, SINGLE_HEADER};
 use crate::error::{Result, StorageError};
 use crate::fs::File;
 use crate::mapping::{AppendMap, Appender};
-use crate::segment::Continuity;
+use crate::segment::{Continuity, SEGMENT_HEADER};
 use crate::types::{Generation, Lsn, SegmentId, UnixMillis};
 
 /// How many bytes of log lie between two notes of the sparse LSN index.
@@ -57,6 +59,10 @@ pub struct Segment {
     names_values: AtomicBool,
     /// Place in the eviction order.
     stamp: AtomicU64,
+    /// Ops that stayed in it for the sake of history, and when they may be judged again: when that has gone on to this LSN.
+    held: OnceLock<(u64, Lsn)>,
+    /// Clock of its first entry.
+    first_time: OnceLock<UnixMillis>,
     /// What was counted when it was sealed.
     counts: OnceLock<SealedCounts>,
     /// Whether the index was told how many of its cells were pointed here while it was written.
@@ -88,6 +94,8 @@ impl Segment {
             bad: AtomicBool::new(false),
             names_values: AtomicBool::new(false),
             stamp: AtomicU64::new(0),
+            held: OnceLock::new(),
+            first_time: OnceLock::new(),
             counts: OnceLock::new(),
             cells_noted: AtomicBool::new(false),
             last_lsn: AtomicU64::new(0),
@@ -190,6 +198,45 @@ impl Segment {
     pub(crate) fn take_cells(&self) -> Option<u32> {
         let counts = self.counts().filter(|_| self.is_sealed() && !self.cleaned)?;
         (!self.cells_noted.swap(true, Ordering::AcqRel)).then_some(counts.values as u32)
+    }
+
+    /// Ops that stayed in it for the sake of history only, once that is kept from `pin` on.
+    pub(crate) fn released(&self, pin: Lsn) -> u64 {
+        self.held.get().filter(|(_, until)| *until <= pin).map_or(0, |(ops, _)| *ops)
+    }
+
+    pub(crate) fn set_held(&self, ops: u64, until: Lsn) {
+        let _ = self.held.set((ops, until));
+    }
+
+    /// The clock of its first entry; none while it has none. May wait for the medium.
+    #[must_use]
+    pub fn first_time(&self) -> Option<UnixMillis> {
+        if let Some(known) = self.first_time.get() {
+            return Some(*known);
+        }
+        let mut at = SEGMENT_HEADER as u64;
+        let end = self.map.written() as u64;
+        loop {
+            let mut head = [0; SINGLE_HEADER];
+            if at + SINGLE_HEADER as u64 > end {
+                return None;
+            }
+            self.file.read_at(at, &mut head).ok()?;
+            match FrameStart::parse(&head).ok()?.kind {
+                FrameKind::FlushMark => at += u64::from(FrameStart::parse(&head).ok()?.len),
+                FrameKind::Entry => break self.first_time_of(&head),
+                FrameKind::Footer | FrameKind::PackedEntries => return None,
+            }
+        }
+    }
+
+    fn first_time_of(&self, entry: &[u8; SINGLE_HEADER]) -> Option<UnixMillis> {
+        let mut millis = [0; 8];
+        millis[..6].copy_from_slice(&entry[TIME_OFFSET..TIME_OFFSET + 6]);
+        let time = UnixMillis(i64::from_le_bytes(millis));
+        let _ = self.first_time.set(time);
+        Some(time)
     }
 
     /// The number that locations use.

@@ -15,6 +15,7 @@ use crate::codec::entry::EntryView;
 use crate::codec::frame::{FRAME_START, FrameKind, FrameStart, LENGTH_OFFSET};
 use crate::codec::op::OpCode;
 use crate::codec::{DecodeError, Input, set_u32};
+use crate::error::StorageError;
 use crate::fs::File;
 use crate::types::{KeyHash, Lsn, TableId, UnixMillis};
 
@@ -155,6 +156,23 @@ impl Footer {
         file.last_chunk::<FOOTER_OFFSET_LEN>().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
+    /// Where the footer of a sealed file begins, and its bytes: for [`FooterView::parse`].
+    pub(crate) fn read(file: &dyn File) -> Result<(u64, Vec<u8>), StorageError> {
+        let io = |action| StorageError::io(action, file.path());
+        let end = file.len().map_err(io("measure"))?;
+        let mut word = [0; FOOTER_OFFSET_LEN];
+        let at = end.saturating_sub(FOOTER_OFFSET_LEN as u64);
+        file.read_at(at, &mut word).map_err(io("read"))?;
+        let offset = u64::from_le_bytes(word);
+        if !(SEGMENT_HEADER as u64..at).contains(&offset) {
+            let reason = format!("a footer at {offset} cannot be");
+            return Err(StorageError::Corrupt { path: file.path().to_owned(), offset: at, lsn: Lsn(0), reason });
+        }
+        let mut bytes = vec![0; (end - offset) as usize];
+        file.read_at(offset, &mut bytes).map_err(io("read"))?;
+        Ok((offset, bytes))
+    }
+
     /// The number of ops that the footer of a sealed file states, without a check: a hint.
     pub(crate) fn ops_of(file: &dyn File) -> Option<u64> {
         let end = file.len().ok()?;
@@ -212,6 +230,18 @@ impl<'a> FooterView<'a> {
             return Err(DecodeError::Field("footer offset"));
         }
         Ok(Self { footer, hints })
+    }
+
+    /// Ops of all kinds.
+    #[must_use]
+    pub fn ops(&self) -> u64 {
+        self.footer.ops
+    }
+
+    /// Ops with a key: each has a hint.
+    #[must_use]
+    pub fn hint_count(&self) -> u64 {
+        (self.hints.len() / HINT) as u64
     }
 
     /// Digest of the bytes between header and footer.

@@ -81,6 +81,11 @@ fn delta(body: &[u8]) -> Result<Delta<'_>> {
     Delta::decode(body).map_err(undecodable)
 }
 
+/// Whether a delta changes nothing but the expiry.
+pub(super) fn is_expiry_only(body: &[u8]) -> Result<bool> {
+    Ok(delta(body)?.change == DeltaChange::Expiry)
+}
+
 /// Fills `buf` with a string's bytes from `start` on; the string reaches at least to the buffer's end.
 pub(super) fn read_range(source: &impl Source, record: &Record<'_>, start: u64, buf: &mut [u8]) -> Result<()> {
     match record.header.code {

@@ -17,6 +17,7 @@ use crate::checkpoint::Checkpointer;
 use crate::clean::{Cleaning, CleaningFigures};
 use crate::error::{Result, StorageError};
 use crate::evict::{Eviction, Usage};
+use crate::history::{Answer, AnswerDone, History, HistoryError, HistoryRetention, Question};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
 use crate::memory::{Grant, MemoryFigures, WarmQueue};
@@ -45,6 +46,7 @@ pub struct Shard {
     cleaning: Cleaning,
     scrub: Scrub,
     pub(super) eviction: Eviction,
+    history: History,
     /// Held for as long as the shard may write.
     _lock: crate::fs::LockGuard,
 }
@@ -62,9 +64,10 @@ impl Shard {
         let queue = Arc::new(WarmQueue::default());
         let grant = Grant::start(&log, &index, &values, &queue, &options)?;
         let background = Background::start(&log, &index, &values, &checkpointer, &queue)?;
-        let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request())?;
+        let cleaning = Cleaning::start(&log, &index, &values, &checkpointer, background.checkpoint_request(), &options)?;
         let scrub = Scrub::start(&log, &values, options.scrub_period, options.scrub_rate)?;
         let eviction = Eviction::start(&log, &index, &values, &options)?;
+        let history = History::start(&log, &index, &values)?;
         let expiry = Expiry::start(&log, &index, &values, &options)?;
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
@@ -83,6 +86,7 @@ impl Shard {
             cleaning,
             scrub,
             eviction,
+            history,
             _lock: lock,
         };
         let tables = shard.index.tables();
@@ -329,6 +333,24 @@ impl Shard {
         self.cleaning.pin(lsn);
     }
 
+    /// How much of the past cleaning leaves alone.
+    pub fn set_history_retention(&self, retention: HistoryRetention) {
+        self.cleaning.set_retention(retention);
+    }
+
+    /// Asks about the past; `done` is called on a thread of its own with the answer.
+    pub fn ask_history(&self, question: Question, done: AnswerDone) {
+        self.history.ask(question, done);
+    }
+
+    /// Answers a question about the past on this thread, which waits for the medium.
+    ///
+    /// # Errors
+    /// That part of the past is not in the log; I/O errors, corruption.
+    pub fn look_back(&self, question: &Question) -> Result<Answer, HistoryError> {
+        self.history.answer(question)
+    }
+
     /// What scrub did and found.
     #[must_use]
     pub fn scrub_figures(&self) -> ScrubFigures {
@@ -410,6 +432,7 @@ impl Shard {
         self.expiry.stop();
         self.scrub.stop();
         self.eviction.stop();
+        self.history.stop();
         self.cleaning.stop();
         self.background.stop();
         self.grant.stop();

@@ -168,6 +168,16 @@ pub(super) fn fetch(log: &Log, values: &Values, wanted: Wanted) -> Result<Fetche
     Ok(FetchedRecord { location, outcome: Ok((record, Some(value))) })
 }
 
+/// The whole string of the record at a location.
+pub(super) fn whole_value(segments: &SegmentTable, values: &Values, location: Location) -> Result<Vec<u8>> {
+    let source = Waiting { segments, values };
+    let record = source.fetched(location)?;
+    let view = Record::fetched(&record)?;
+    let mut value = vec![0; chain::value_len(&view)? as usize];
+    chain::read_range(&source, &view, 0, &mut value)?;
+    Ok(value)
+}
+
 /// Records read from the medium.
 struct Waiting<'a> {
     segments: &'a SegmentTable,

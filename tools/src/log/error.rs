@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use esker_storage::error::StorageError;
+use esker_storage::history::HistoryError;
 use esker_storage::types::{Lsn, UnixMillis};
 
 use super::output;
@@ -28,24 +29,9 @@ pub enum LogError {
     /// The data is damaged, or too new.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What was asked for is not in the log any more.
-    #[error(
-        "the state at LSN {asked} is not in the log any more: records were dropped that LSNs up to {horizon} made dead; {horizon} is the oldest that can be had"
-    )]
-    BelowHorizon {
-        /// What was asked for.
-        asked: Lsn,
-        /// The oldest LSN whose state the log holds.
-        horizon: Lsn,
-    },
-    /// What was asked for is not in the log yet.
-    #[error("the log ends with LSN {last}: there is no LSN {asked}")]
-    BehindTheEnd {
-        /// What was asked for.
-        asked: Lsn,
-        /// The last LSN.
-        last: Lsn,
-    },
+    /// What was asked for is not in the log any more, or not yet.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// What was asked for is before the first entry.
     #[error("the log begins at {}, after the time that was asked for", output::time(*first))]
     BeforeTheBeginning {

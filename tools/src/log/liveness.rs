@@ -16,7 +16,7 @@ use esker_storage::types::{Generation, Lsn, Slot, TableId, UnixMillis};
 use super::LogError;
 use super::directory::{DataDirectory, Listing};
 use super::scan::{ReadSegment, Record, each_op_of};
-use super::tables::Tables;
+use esker_storage::history::Tables;
 
 /// The newest record of a key.
 #[derive(Debug, Clone)]

@@ -20,7 +20,6 @@ mod repair;
 mod scan;
 mod set_aside;
 mod stat;
-mod tables;
 mod tail;
 mod value_segment;
 mod verify;

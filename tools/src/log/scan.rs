@@ -12,7 +12,7 @@ use esker_storage::types::{EpochNumber, Lsn, Slot};
 
 use super::LogError;
 use super::directory::{DataDirectory, Listing, Segment, SegmentFile};
-use super::tables::Tables;
+use esker_storage::history::Tables;
 
 /// How long a server may take to finish the entry that it is writing.
 const PATIENCE: Duration = Duration::from_millis(20);

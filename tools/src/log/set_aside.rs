@@ -14,8 +14,8 @@ use esker_storage::types::{Lsn, NodeId, UnixMillis};
 use super::args::{Format, Selection};
 use super::directory::SegmentFile;
 use super::scan::visit_entry;
-use super::tables::Tables;
 use super::{LogError, Outcome, filter, output};
+use esker_storage::history::Tables;
 
 /// The name of a file of damaged bytes, which has the form of a `torn-*.log`.
 pub(super) fn name(lsn: Lsn, time: UnixMillis) -> String {

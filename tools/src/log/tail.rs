@@ -18,8 +18,8 @@ use esker_storage::types::Lsn;
 use super::args::{Format, Selection, Tail};
 use super::directory::{DataDirectory, Listing, Segment, SegmentFile};
 use super::scan::{Position, read_segment, visit_entry};
-use super::tables::Tables;
 use super::{LogError, Outcome, filter, output};
+use esker_storage::history::Tables;
 
 /// How often we look for more.
 const EVERY: Duration = Duration::from_millis(100);

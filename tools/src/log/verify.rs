@@ -19,8 +19,8 @@ use super::args::Plain;
 use super::directory::{DataDirectory, Listing, Segment, SegmentFile};
 use super::liveness::Liveness;
 use super::scan::{SegmentEnd, read_segment, visit_entry};
-use super::tables::Tables;
 use super::{LogError, Outcome, set_aside, value_segment};
+use esker_storage::history::Tables;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

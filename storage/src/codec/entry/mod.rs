@@ -26,6 +26,8 @@ pub use encode::{EntryBuilder, encode_single, single_len};
 pub use rewrite::{Fate, rewrite};
 pub use view::{EntryView, Ops};
 
+/// Offset of the writer's clock, six bytes.
+pub(crate) const TIME_OFFSET: usize = FRAME_START + 4 + 8;
 const OP_COUNT_LEN: usize = 4;
 const SESSION_LEN: usize = 8 + 8 + 8;
 

@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::super::LogError;
 use super::super::directory::{DataDirectory, SegmentFile};
 use super::super::scan::read_segment;
-use super::super::tables::Tables;
 use super::value::Sources;
+use esker_storage::history::{Bounds, Tables};
 
 /// Up to where the log counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,16 +140,15 @@ impl Places {
 
     /// Whether the log still holds, or already holds, what was asked for.
     fn check(&mut self, at: At, passed: bool, horizon: Lsn) -> Result<(), LogError> {
+        // Where entries follow, there is what was asked for, dropped or not.
+        let last = if passed { Lsn(u64::MAX) } else { self.last };
         match at {
-            At::Lsn(asked) if !passed && asked > self.last => Err(LogError::BehindTheEnd { asked, last: self.last }),
-            At::Lsn(asked) if asked < horizon => Err(LogError::BelowHorizon { asked, horizon }),
-            At::Time(_) if passed && self.last < horizon => Err(LogError::BelowHorizon { asked: self.last, horizon }),
-            _ => {
-                let last = if let At::Lsn(asked) = at { asked } else { self.last };
-                self.tables.after(last);
-                Ok(())
-            }
+            At::Lsn(asked) => Bounds { horizon, last }.check(asked)?,
+            At::Time(_) if passed => Bounds { horizon, last }.check(self.last)?,
+            At::Time(_) | At::End => {}
         }
+        self.tables.after(if let At::Lsn(asked) = at { asked } else { self.last });
+        Ok(())
     }
 
     fn apply_entry(&mut self, file: &SegmentFile, segment: u32, offset: u32, entry: &EntryView<'_>) -> Result<(), LogError> {

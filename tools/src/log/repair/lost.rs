@@ -16,8 +16,8 @@ use esker_storage::types::{Db, Generation, Lsn, TableId};
 
 use super::super::LogError;
 use super::super::scan::{Record, visit_entry};
-use super::super::tables::Tables;
 use super::walk::{Hole, Walked, load};
+use esker_storage::history::Tables;
 
 /// A key that was written in a hole.
 #[derive(Debug, Clone, Default)]

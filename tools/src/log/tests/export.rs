@@ -1,5 +1,7 @@
 //! What a log that was cleaned still tells.
 
+use esker_storage::history::HistoryError;
+
 use super::*;
 
 fn keys(w: &Writer, words: &[&str]) -> Result<Vec<String>, LogError> {
@@ -28,7 +30,7 @@ fn states_below_the_clean_horizon_are_refused_by_its_name() {
     let w = cleaned();
     for words in [["--lsn", "4"], ["--lsn", "1"], ["--time", &(TIME + 4000).to_string()]] {
         let error = keys(&w, &words).unwrap_err();
-        assert!(matches!(error, LogError::BelowHorizon { horizon: Lsn(5), .. }), "{words:?}: {error}");
+        assert!(matches!(error, LogError::History(HistoryError::BelowHorizon { horizon: Lsn(5), .. })), "{words:?}: {error}");
         assert!(error.to_string().contains("LSNs up to 5"), "{error}");
     }
     assert_eq!(keys(&w, &["--lsn", "5"]).unwrap(), ["b=two", "c=three", "a=four", "d=five"]);

@@ -1,13 +1,13 @@
 //! Which database a table belongs to, as of a place in the log.
 
-use esker_storage::codec::control::{FlushedTable, SwappedDatabases};
-use esker_storage::codec::op::{OpCode, OpView};
-use esker_storage::manifest::{self, Manifest};
-use esker_storage::types::{Db, Lsn, TableId};
+use crate::codec::control::{FlushedTable, SwappedDatabases};
+use crate::codec::op::{OpCode, OpView};
+use crate::manifest::{self, Manifest};
+use crate::types::{Db, Lsn, TableId};
 
 /// The tables of the databases while the log is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tables {
+pub struct Tables {
     now: manifest::Tables,
     /// What the manifest knows of a later LSN. It counts from there on: control ops before it may have been cleaned away.
     later: manifest::Tables,
@@ -15,17 +15,18 @@ pub(super) struct Tables {
 
 impl Tables {
     /// The tables at the start of a log with this manifest.
-    pub(super) fn of(manifest: &Manifest) -> Self {
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
         Self { now: manifest::Tables::default(), later: manifest.tables }
     }
 
     /// The tables at the end of the log that was read.
-    pub(super) fn at_end(&mut self) -> &Self {
+    pub fn at_end(&mut self) -> &Self {
         self.after(Lsn(u64::MAX))
     }
 
     /// The tables after the entry of this LSN, the last that was read.
-    pub(super) fn after(&mut self, lsn: Lsn) -> &Self {
+    pub fn after(&mut self, lsn: Lsn) -> &Self {
         self.advance(Lsn(lsn.0.saturating_add(1)));
         self
     }
@@ -37,7 +38,7 @@ impl Tables {
     }
 
     /// Goes on to an op, which may change the tables.
-    pub(super) fn apply(&mut self, lsn: Lsn, op: &OpView<'_>) {
+    pub fn apply(&mut self, lsn: Lsn, op: &OpView<'_>) {
         self.advance(lsn);
         match op.header.code {
             OpCode::FlushTables => {
@@ -58,7 +59,8 @@ impl Tables {
     }
 
     /// The database whose table this is; `None`: none's, or none's any more.
-    pub(super) fn db_of(&self, table: TableId) -> Option<Db> {
+    #[must_use]
+    pub fn db_of(&self, table: TableId) -> Option<Db> {
         self.now.databases.iter().position(|&t| t == table).and_then(|db| u8::try_from(db).ok()).map(Db)
     }
 }

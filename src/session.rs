@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use esker_storage::history::{Answer, HistoryError, Question};
 use esker_storage::shard::StoredValue;
 use esker_storage::types::Db;
 
@@ -48,6 +49,10 @@ pub struct Session {
     pub uploaded: Option<StoredValue>,
     /// Whether the command used it.
     pub upload_used: bool,
+    /// What the command that was run wants to know of the past before it is run again.
+    pub question: Option<Question>,
+    /// The answer.
+    pub answer: Option<Result<Answer, HistoryError>>,
 }
 
 impl Session {

@@ -11,6 +11,11 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),
     ("debug", "Only subcommands that do no harm, so it is allowed by default; SLEEP holds back its own reply and nobody else's."),
     (
+        "esker.getat",
+        "Esker's own, since this version of it. Null: there was no such key. Below what the log still holds, an error names the oldest LSN that can be had.",
+    ),
+    ("esker.history", "Esker's own, since this version of it. Ten versions without COUNT; null stands for no value and no expiry."),
+    (
         "exec",
         "All of it is one entry of the log: after a crash all of it is there, or none. What a failing command wrote before its error is taken back.",
     ),

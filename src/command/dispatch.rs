@@ -47,6 +47,8 @@ pub enum Outcome {
     Paused,
     /// Nothing was done: the record at this location has to be read from disk; the command is run again with it.
     Fetch(Location),
+    /// Nothing was done: the session's question about the past has to be answered; the command is run again with the answer.
+    LookBack,
 }
 
 impl<'s> Turn<'s> {
@@ -164,7 +166,7 @@ impl<'s> Turn<'s> {
             "exec" => transactions::exec(self, session, id, reply),
             _ => self.execute(session, spec, id, args, reply),
         };
-        if matches!(outcome, Outcome::Fetch(_)) {
+        if matches!(outcome, Outcome::Fetch(_) | Outcome::LookBack) {
             return outcome;
         }
         let took = self.clock.lap() + self.asleep();
@@ -200,6 +202,11 @@ impl<'s> Turn<'s> {
             Err(CommandError::Storage(StorageError::Cold(location))) => {
                 self.take_back(mark, reply);
                 return Outcome::Fetch(location);
+            }
+            Err(CommandError::LookBack(question)) => {
+                self.take_back(mark, reply);
+                session.question = Some(*question);
+                return Outcome::LookBack;
             }
             Err(error) => {
                 self.take_back(mark, reply);

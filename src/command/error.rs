@@ -1,5 +1,6 @@
 //! Why a command failed, with the text that Redis gives.
 
+use esker_storage::history::Question;
 use esker_storage::shard::StorageError;
 
 /// An error reply. Texts of Redis stand here and nowhere else.
@@ -35,6 +36,9 @@ pub enum CommandError {
     /// The same, made at run time.
     #[error("{0}")]
     Owned(String),
+    /// Not a failure: the past has to be looked at first, then the command is run again with the answer.
+    #[error("ERR the past was not looked at")]
+    LookBack(Box<Question>),
     /// The storage refused or failed.
     #[error("ERR {0}")]
     Storage(#[from] StorageError),

@@ -22,6 +22,7 @@ mod expire;
 mod extended_float;
 mod gates;
 mod help;
+mod history;
 mod hooks;
 mod increment;
 mod info;

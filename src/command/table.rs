@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use rustc_hash::FxHasher;
 
 use super::{
-    Spec, bitcount, bitfield, bitmap, client, command_info, config, connection, debug, dump, expire, help, increment, info, keys, latency,
-    lcs, memory, monitor, object, pubsub, relocate, scan, server, slowlog, string_range, strings, transactions, ttl,
+    Spec, bitcount, bitfield, bitmap, client, command_info, config, connection, debug, dump, expire, help, history, increment, info, keys,
+    latency, lcs, memory, monitor, object, pubsub, relocate, scan, server, slowlog, string_range, strings, transactions, ttl,
 };
 
 /// Families, each with its rows.
@@ -30,6 +30,7 @@ const FAMILIES: &[&[Spec]] = &[
     scan::SPECS,
     object::SPECS,
     dump::SPECS,
+    history::SPECS,
     server::SPECS,
     info::SPECS,
     config::SPECS,

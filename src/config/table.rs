@@ -1,5 +1,6 @@
 //! The directives that mean something here.
 
+use super::retention::retention;
 use super::special::{appendonly, bind, event_classes, output_limits, percentiles, segment_size};
 use super::{Directive, Kind};
 
@@ -105,6 +106,12 @@ pub const USED: &[Directive] = &[
         Kind::Integer { min: 1, max: 86_400 },
         "600",
         "Seconds in which the sweep for expired keys visits every key with an expiry at least once.",
+    ),
+    used(
+        "history-retention",
+        Kind::Special(retention),
+        "0",
+        "How much of the past cleaning leaves alone for ESKER.GETAT and `esker-log`: bytes of log (512mb) or a time (10m); 0: none. It gives way when the disk gets short.",
     ),
     used(
         "scrub-period",

@@ -128,11 +128,19 @@ impl Connection {
             Wait::Sleep(duration) => tokio::time::sleep(duration).await,
             Wait::Pause(now) => self.server.clients.pause_change(now).await,
             Wait::Fetch(wanted) => self.fetched.extend(self.server.fetch(wanted).await),
+            Wait::LookBack => self.look_back().await,
             Wait::Checkpoint => self.server.checkpoint().await,
             Wait::Upload => alive = self.finish_upload().await,
         }
         self.session.client.shown().blocked = false;
         alive
+    }
+
+    /// Has the session's question about the past answered.
+    async fn look_back(&mut self) {
+        if let Some(question) = self.session.question.take() {
+            self.session.answer = Some(self.server.look_back(question).await);
+        }
     }
 
     /// Takes mail, sends what could not be sent, and runs what has arrived. None: the connection ends.

@@ -32,6 +32,8 @@ pub(super) enum Wait {
     Pause(UnixMillis),
     /// A record that is not in memory.
     Fetch(Wanted),
+    /// The answer to the session's question about the past.
+    LookBack,
     /// A checkpoint.
     Checkpoint,
     /// A large value that has arrived, to be put on the medium.
@@ -139,15 +141,20 @@ impl Connection {
             match turn.run(&mut self.session, &arguments, &mut self.reply) {
                 Outcome::Done => {}
                 Outcome::Effects => end.carry_out(&mut turn.effects, &self.server),
+                Outcome::LookBack => end.wait = Some(Wait::LookBack),
                 Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
                 Outcome::Fetch(location) => {
                     end.wait = Some(Wait::Fetch(turn.batch.wanted(location)));
                     self.fetched = turn.batch.take_fetched();
                 }
             }
-            let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_)));
+            let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_) | Wait::LookBack));
             if !again {
                 turn.batch.forget_fetched();
+            }
+            if !again && self.session.answer.is_some() {
+                // Of a command that was refused when it was run again.
+                self.session.answer = None;
             }
             if !again && self.session.reply_mode != ReplyMode::On {
                 skip_reply(&mut self.session, &mut self.reply, mark);

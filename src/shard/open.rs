@@ -10,7 +10,7 @@ use esker_storage::fs::{Directory, RealDirectory};
 use esker_storage::options::{Options, SyncMode};
 use esker_storage::shard::Shard;
 
-use crate::config::{Config, FsyncMode};
+use crate::config::{Config, FsyncMode, parse_retention};
 use crate::observe::anonymous_memory;
 
 /// Opens, recovers or creates the shard in the data directory.
@@ -29,6 +29,7 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
         memory_limit: config.memory_limit(),
         process_memory: anonymous_memory,
         expiry_sweep_time: Duration::from_secs(config.integer("expiry-sweep-time") as u64),
+        history: parse_retention(&config.text("history-retention")).unwrap_or_default(),
         scrub_period: Duration::from_secs(config.integer("scrub-period") as u64),
         scrub_rate: config.bytes("scrub-rate"),
         ..Options::default()

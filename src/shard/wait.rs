@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker_storage::history::{Answer, HistoryError, Question};
 use esker_storage::shard::{FetchedRecord, StorageError, Wanted};
 use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
 use super::open::{eviction, sync_mode};
 use crate::command::Gates;
-use crate::config::{FsyncMode, Kind};
+use crate::config::{FsyncMode, Kind, parse_retention};
 use crate::observe::memory_limit;
 use crate::pubsub::class::{EVICTED, EXPIRED};
 use crate::server::Server;
@@ -64,6 +65,7 @@ impl Server {
         self.shard.set_eviction(eviction(&self.config.text("maxmemory-policy")));
         self.shard.set_memory_limit(self.config.memory_limit());
         self.shard.set_sync_mode(sync_mode(self.config.hot().fsync()));
+        self.shard.set_history_retention(parse_retention(&self.config.text("history-retention")).unwrap_or_default());
         let scrub_period = Duration::from_secs(self.config.integer("scrub-period") as u64);
         self.shard.set_scrub_pace(scrub_period, self.config.bytes("scrub-rate"));
         self.shard.set_expiry_sweep_time(Duration::from_secs(self.config.integer("expiry-sweep-time") as u64));
@@ -101,6 +103,14 @@ impl Server {
                 Some(FetchedRecord::failed(wanted.location, error))
             }
         }
+    }
+
+    /// Asks the storage about the past without blocking the worker.
+    pub(crate) async fn look_back(&self, question: Question) -> Result<Answer, HistoryError> {
+        let (done, answer) = oneshot::channel();
+        // The connection may be gone before the answer is there.
+        self.shard.ask_history(question, Box::new(move |answer| drop(done.send(answer))));
+        answer.await.unwrap_or(Err(HistoryError::Stopping))
     }
 
     /// Has a checkpoint taken in the background.

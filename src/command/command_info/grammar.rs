@@ -54,6 +54,8 @@ pub(super) const GRAMMAR: &[(&str, &str)] = &[
     ("expiretime", "key@0"),
     ("pexpiretime", "key@0"),
     ("persist", "key@0"),
+    ("esker.getat", "key@0 moment"),
+    ("esker.history", "key@0 [COUNT:count#]"),
     ("object|idletime", "key@0"),
     ("object|freq", "key@0"),
     ("object|encoding", "key@0"),

@@ -119,6 +119,9 @@ fn cleaning(cleaning: &CleaningFigures, out: &mut Lines) {
     out.put("clean_jobs", cleaning.jobs);
     out.put("clean_failed_jobs", cleaning.failed);
     out.put("clean_usec", cleaning.micros);
+    out.put("history_bytes", cleaning.history_bytes);
+    out.put("history_from_lsn", cleaning.history_from);
+    out.put("history_gave_way", cleaning.history_gave_way);
     out.put("disk_used_bytes", cleaning.used_bytes);
 }
 

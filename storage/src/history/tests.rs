@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::clock::{Clock, wall_clock};
 use crate::error::{Result, StorageError};
+use crate::evict::{EvictionOrder, EvictionPolicy};
 use crate::fs::{Directory, MemoryDirectory};
 use crate::options::{Options, SyncMode};
 use crate::shard::{LockPlan, Shard, Transaction};
@@ -415,4 +416,46 @@ fn databases_that_are_flushed_all_the_time_are_given_back() {
         }
     });
     assert!(bytes < 900 << 10, "{bytes} of about 7 MB");
+}
+
+#[test]
+fn what_was_evicted_is_there_before_and_absent_after() {
+    let mut model = Model::new(17);
+    model.options.history = HistoryRetention::Bytes(600 << 10);
+    model.options.data_limit = 512 << 10;
+    model.options.eviction = Some(EvictionPolicy { order: EvictionOrder::Random, volatile_only: false });
+    model.reopen();
+    // The whole of the index after each write is too much to compare with: what is evicted meanwhile shows in what reads as absent.
+    let keys = 4000;
+    let mut written = Vec::new();
+    for key in 0..keys {
+        written.push(model.put(0, key, 300, None).unwrap());
+        if key % 500 == 499 {
+            model.shard().checkpoint().unwrap();
+            model.clean();
+        }
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while model.shard().index().evicted() == Lsn(0) {
+        assert!(std::time::Instant::now() < deadline, "nothing is evicted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    model.shard().checkpoint().unwrap();
+    model.clean();
+    let horizon = model.horizon();
+    let (mut kept, mut evicted) = (0, 0);
+    let now = model.shard().written_lsn();
+    for key in (0..keys).filter(|key| written[*key] >= horizon).step_by(5) {
+        let bytes = name(key);
+        let there = model.within(|txn| Ok(txn.get(Db(0), &model.shard().key(bytes.as_bytes()))?.is_some())).0;
+        let then = model.ask(0, key, Moment::Lsn(written[key])).unwrap();
+        assert!(then.is_some_and(|past| past.value == *model.now[&(0, key)].0), "{bytes} at its LSN");
+        // Eviction goes on beside: an answer that may be newer than the look is not held against it.
+        if model.shard().written_lsn() == now {
+            assert_eq!(model.ask(0, key, Moment::Lsn(now)).unwrap().is_some(), there, "{bytes} now");
+        }
+        kept += u32::from(there);
+        evicted += u32::from(!there);
+    }
+    assert!(kept > 20 && evicted > 20, "{kept} kept, {evicted} evicted");
 }

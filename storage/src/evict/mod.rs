@@ -4,7 +4,7 @@
 //!
 //! Sealed segments stand in a queue by their stamps. The first is read from front to back; of each record that is its key's newest, the
 //! policy (`policy`) decides by how often the key was asked for whether it goes. What stays makes the segment join the end of the queue with
-//! a new stamp; no record moves, and no LSN changes. What goes is named by one `evict` entry in the log and leaves the index. The space is
+//! a new stamp; no record moves, and no LSN changes. What goes is named by one `evict` entry in the log (for 2048 keys at most) and leaves the index. The space is
 //! given back by cleaning, which finds the segment mostly dead.
 //!
 //! How often a key was asked for is counted in anonymous memory, two bits each, so that a read dirties no page of the index.
@@ -16,8 +16,7 @@
 //! # Invariants
 //!
 //! - An `evict` entry names records, by LSN and op number, never keys: a key that was written again meanwhile stays, here and in any replay.
-//! - From before the append of the entry until the last of its keys has left the index, [`Index::evicting`](crate::index::Index::evicting)
-//!   is held: no replay position and no checkpoint comes to lie in between.
+//! - The entry is appended and carried out under the locks of all stripes: a record that comes after it is based on nothing that it evicts.
 //! - Only sealed segments are evicted from, so the active one is the slack of the limit.
 
 mod figures;

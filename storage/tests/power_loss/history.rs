@@ -1,6 +1,6 @@
 //! What was written, entry by entry, so that the state after any prefix of it can be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use esker_storage::shard::{Shard, StorageError, Transaction};
 use esker_storage::types::{Db, Lsn, UnixMillis};
@@ -14,12 +14,39 @@ pub const DBS: u8 = 3;
 /// A change, as a command makes it.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Put { db: u8, key: String, value: Vec<u8>, expire: Option<i64> },
-    Delete { db: u8, key: String },
-    Write { db: u8, key: String, offset: usize, bytes: Vec<u8> },
-    Expire { db: u8, key: String, expire: Option<i64> },
-    Flush { db: u8 },
-    Swap { a: u8, b: u8 },
+    Put {
+        db: u8,
+        key: String,
+        value: Vec<u8>,
+        expire: Option<i64>,
+    },
+    Delete {
+        db: u8,
+        key: String,
+    },
+    Write {
+        db: u8,
+        key: String,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Expire {
+        db: u8,
+        key: String,
+        expire: Option<i64>,
+    },
+    Flush {
+        db: u8,
+    },
+    Swap {
+        a: u8,
+        b: u8,
+    },
+    /// Keys whose newest record was written by one of these entries, of one op each, made room for others; and these keys.
+    Evict {
+        entries: BTreeSet<Lsn>,
+        keys: Vec<(u8, String)>,
+    },
 }
 
 /// Keys with value and expiry.
@@ -52,6 +79,7 @@ impl Op {
             Self::Expire { db, key, expire } => txn.set_expire(Db(*db), &shard.key(key.as_bytes()), expire.map(UnixMillis)).map(drop),
             Self::Flush { db } => txn.flush(Db(*db)),
             Self::Swap { a, b } => txn.swap(Db(*a), Db(*b)),
+            Self::Evict { .. } => unreachable!("the shard evicts by itself"),
         }
     }
 
@@ -59,7 +87,7 @@ impl Op {
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Put { key, .. } | Self::Delete { key, .. } | Self::Write { key, .. } | Self::Expire { key, .. } => Some(key),
-            Self::Flush { .. } | Self::Swap { .. } => None,
+            Self::Flush { .. } | Self::Swap { .. } | Self::Evict { .. } => None,
         }
     }
 
@@ -97,6 +125,8 @@ impl Op {
                 };
                 *state = std::mem::take(state).into_iter().map(|((db, key), found)| ((other(db), key), found)).collect();
             }
+            // Which keys these are, who replays the history knows.
+            Self::Evict { .. } => {}
         }
     }
 }
@@ -108,6 +138,43 @@ fn noise(rng: &mut StdRng, len: usize) -> Vec<u8> {
 
 fn far_away(rng: &mut StdRng) -> i64 {
     i64::MAX / 2 + rng.random_range(0..1000)
+}
+
+/// Which entry wrote the newest record of each key.
+#[derive(Default)]
+struct Newest(BTreeMap<(u8, String), Lsn>);
+
+impl Newest {
+    /// Follows an op of an entry, and returns the keys that it evicts.
+    fn follow(&mut self, entry: Lsn, op: &Op) -> Vec<(u8, String)> {
+        match op {
+            Op::Put { db, key, .. } | Op::Write { db, key, .. } | Op::Expire { db, key, .. } => {
+                self.0.insert((*db, key.clone()), entry);
+            }
+            Op::Delete { db, key } => drop(self.0.remove(&(*db, key.clone()))),
+            Op::Flush { db } => self.0.retain(|(of, _), _| of != db),
+            Op::Swap { a, b } => {
+                let other = |db| {
+                    if db == *a {
+                        *b
+                    } else if db == *b {
+                        *a
+                    } else {
+                        db
+                    }
+                };
+                self.0 = std::mem::take(&mut self.0).into_iter().map(|((db, key), lsn)| ((other(db), key), lsn)).collect();
+            }
+            Op::Evict { entries, keys } => {
+                self.0.retain(|key, _| !keys.contains(key));
+                let (gone, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    std::mem::take(&mut self.0).into_iter().partition(|(_, lsn)| entries.contains(lsn));
+                self.0 = rest;
+                return gone.into_keys().chain(keys.iter().cloned()).collect();
+            }
+        }
+        Vec::new()
+    }
 }
 
 /// What an entry did: its ops, and the time by which they judged expiry.
@@ -131,13 +198,22 @@ impl History {
     /// The state after all entries up to `lsn`.
     pub fn state_at(&self, lsn: Lsn) -> State {
         let mut state = State::new();
-        for (now, ops) in self.0.lock().range(..=lsn.0).map(|(_, entry)| entry) {
+        let mut newest = Newest::default();
+        for (entry, (now, ops)) in self.0.lock().range(..=lsn.0) {
             for op in ops {
                 op.forget_expired(*now, &mut state);
                 op.apply_to(&mut state);
+                for evicted in newest.follow(Lsn(*entry), op) {
+                    state.remove(&evicted);
+                }
             }
         }
         state
+    }
+
+    /// Whether an entry is known.
+    pub fn knows(&self, lsn: Lsn) -> bool {
+        self.0.lock().contains_key(&lsn.0)
     }
 
     /// The same history up to `lsn`: what came after is lost.

@@ -8,6 +8,7 @@ mod cleaning;
 mod copies;
 mod disk_faults;
 mod every_step;
+mod eviction;
 mod expiry;
 mod history;
 mod random_moments;

@@ -123,6 +123,19 @@ fn value_named_at(segment: &Segment, location: Location) -> Option<u128> {
     if record.header.value_segment { value_ref(record.body()).ok().map(|reference| reference.value_id) } else { None }
 }
 
+/// Gives back about so many leaves of dropped tables, and the large values of their keys. Returns whether more is left.
+pub(super) fn reclaim(log: &Log, index: &Index, values: &Values, leaves: usize) -> bool {
+    let segments = log.segments();
+    // The tables were dropped by an entry at or below this one.
+    let written = log.durability().written();
+    index.reclaim_seeing(leaves, &mut |location| {
+        let segment = segments.get(location.segment()).filter(|segment| segment.names_values());
+        if let Some(value) = segment.and_then(|segment| value_named_at(segment, location)) {
+            values.bury(value, written);
+        }
+    })
+}
+
 struct Worker {
     shared: Arc<Shared>,
     log: Arc<Log>,
@@ -144,7 +157,7 @@ impl Worker {
             }
             // Without room, writers get their own error; nothing is to be done here.
             let _ = self.index.reserve(RESERVE_AHEAD);
-            let more = self.reclaim() | self.warmer.step();
+            let more = reclaim(&self.log, &self.index, &self.values, RECLAIM) | self.warmer.step();
             if asked || self.checkpointer.is_due() {
                 checkpoint_thread = self.checkpoint(checkpoint_thread);
             }
@@ -162,19 +175,6 @@ impl Worker {
         let mut state = self.shared.signal.state();
         state.work = false;
         (!stop).then(|| std::mem::take(&mut state.checkpoint))
-    }
-
-    /// Gives back some of the dropped tables, and the large values of their keys.
-    fn reclaim(&self) -> bool {
-        let segments = self.log.segments();
-        // The tables were dropped by an entry at or below this one.
-        let written = self.log.durability().written();
-        self.index.reclaim_seeing(RECLAIM, &mut |location| {
-            let segment = segments.get(location.segment()).filter(|segment| segment.names_values());
-            if let Some(value) = segment.and_then(|segment| value_named_at(segment, location)) {
-                self.values.bury(value, written);
-            }
-        })
     }
 
     /// Takes a checkpoint on a thread of its own, unless one is being taken.

@@ -28,7 +28,7 @@ impl Transaction<'_> {
             return Ok(None);
         }
         let new_keys = self.pending.ops.iter().filter(|op| op.old.is_none()).count();
-        self.shard.index.reserve(new_keys).map_err(|error| self.shard.index_error(error))?;
+        self.shard.reserve(new_keys)?;
         let lsn = if self.pending.ops.len() == 1 && self.pending.controls.is_empty() { self.commit_one() } else { self.commit_many() }?;
         self.unnamed.clear();
         Ok(Some(lsn))
@@ -214,6 +214,18 @@ pub(crate) fn counter_change(old: Option<&Counted>, new: Option<&Counted>) -> Co
 }
 
 impl super::Shard {
+    /// Makes sure that new keys find room in the index. Who flushes faster than the background gives the dropped tables back does it himself.
+    fn reserve(&self, keys: usize) -> Result<()> {
+        let reserved = match self.index.reserve(keys) {
+            Err(IndexError::Full { .. }) => {
+                super::background::reclaim(&self.log, &self.index, &self.values, usize::MAX);
+                self.index.reserve(keys)
+            }
+            outcome => outcome,
+        };
+        reserved.map_err(|error| self.index_error(error))
+    }
+
     pub(super) fn index_error(&self, error: IndexError) -> StorageError {
         match error {
             IndexError::Full { .. } => {

@@ -61,8 +61,8 @@ impl World {
                 }
             });
             let mut lost = Vec::new();
-            for _ in 0..6 {
-                std::thread::sleep(Duration::from_millis(rng.random_range(3..20)));
+            for _ in 0..4 {
+                std::thread::sleep(Duration::from_millis(rng.random_range(3..12)));
                 if rng.random_bool(0.5) {
                     shard.checkpoint().unwrap();
                 }

@@ -15,7 +15,7 @@ use crate::mapping::Region;
 /// What a medium writes whole or not at all.
 pub(in crate::fs) const SECTOR: usize = 512;
 /// Address space reserved for a file: a file may grow this far under its maps. Tests keep thousands of files at a time.
-const RESERVED: usize = 8 << 30;
+const RESERVED: usize = 2 << 30;
 const PAGE: usize = 4096;
 
 /// A file, whatever its names.

@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn within(directory: Arc<dyn crate::fs::Directory>, path: Option<tempfile::TempDir>) -> Self {
-        let index = Index::create(directory.as_ref(), "index", 4 * GIB).unwrap();
+        let index = Index::create(directory.as_ref(), "index", 2 * GIB).unwrap();
         index.trust(&surroundings());
         Self { directory, index: Some(index), path }
     }
@@ -56,7 +56,7 @@ impl Bench {
     /// Leaves the index without a word and opens it again, as after kill -9.
     fn reopen(&mut self) {
         self.index = None;
-        match Index::open(self.directory.as_ref(), "index", 4 * GIB, &surroundings()).unwrap() {
+        match Index::open(self.directory.as_ref(), "index", 2 * GIB, &surroundings()).unwrap() {
             Opened::Trusted(index) => self.index = Some(*index),
             Opened::Untrusted(why) => panic!("{why}"),
         }

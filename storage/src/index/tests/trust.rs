@@ -4,7 +4,7 @@ use super::*;
 
 fn reason(bench: &mut Bench, surroundings: &Surroundings) -> Option<Distrust> {
     bench.index = None;
-    match Index::open(bench.directory.as_ref(), "index", 4 * GIB, surroundings).unwrap() {
+    match Index::open(bench.directory.as_ref(), "index", 2 * GIB, surroundings).unwrap() {
         Opened::Trusted(_) => None,
         Opened::Untrusted(why) => Some(why),
     }

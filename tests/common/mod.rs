@@ -148,9 +148,7 @@ fn spawn(program: &str, dir: &Path, options: &[String]) -> Option<(Child, u16)> 
         let mut child = command(program, dir, options, port).spawn().ok()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            // A connection can meet itself while nobody listens.
-            let listens = |stream: TcpStream| stream.local_addr().unwrap().port() != port;
-            if TcpStream::connect(("127.0.0.1", port)).is_ok_and(listens) {
+            if listens(child.id(), port) {
                 return Some((child, port));
             }
             if child.try_wait().unwrap().is_some() {
@@ -162,6 +160,19 @@ fn spawn(program: &str, dir: &Path, options: &[String]) -> Option<(Child, u16)> 
         let _ = child.wait();
     }
     panic!("the server does not start");
+}
+
+/// Whether a process listens on a port. That somebody answers there is not enough: it may be another process, which was quicker.
+fn listens(pid: u32, port: u16) -> bool {
+    let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    let address = format!("0100007F:{port:04X}");
+    // Local address, remote address, state (0A: listens), six more, inode.
+    let listening = sockets.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let listening = listening.filter(|fields| fields.get(1) == Some(&&*address) && fields.get(3) == Some(&"0A"));
+    let sockets: Vec<String> = listening.filter_map(|fields| Some(format!("socket:[{}]", fields.get(9)?))).collect();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut files = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    files.any(|file| sockets.iter().any(|socket| file.as_os_str() == &**socket))
 }
 
 /// A connection that shows replies as they are on the wire, with `|` for each line break.

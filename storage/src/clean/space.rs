@@ -56,11 +56,16 @@ impl SpaceLimit {
 
     /// Looks how much is in use, and how much the medium has left: a full medium is a limit like the other.
     pub(crate) fn measure(&self, directory: &dyn Directory) -> std::io::Result<()> {
+        self.measure_with(&|| directory.free_space(), &|| directory.usage())
+    }
+
+    fn measure_with(&self, free: &dyn Fn() -> std::io::Result<u64>, usage: &dyn Fn() -> std::io::Result<u64>) -> std::io::Result<()> {
         // First: what is taken meanwhile is counted twice rather than not at all.
         let noted = self.allocated.load(Ordering::Relaxed);
-        let used = directory.usage()?;
-        let free = directory.free_space()?;
-        self.set_measured(noted, used, free);
+        // Before and after: what goes or comes between two looks must not count as room twice.
+        let before = free()?;
+        let used = usage()?;
+        self.set_measured(noted, used, before.min(free()?));
         Ok(())
     }
 
@@ -172,6 +177,17 @@ mod tests {
         space.set_measured(0, 80, 40);
         assert!(space.admits(10));
         assert!(!space.admits(11));
+    }
+
+    #[test]
+    fn what_comes_or_goes_while_space_is_measured_is_not_room_twice() {
+        // A medium of 100 bytes, of which 40 are in use, until a file of 10 comes or goes between the looks.
+        for (first, second, used) in [(60, 50, 50), (60, 50, 40), (60, 70, 40), (60, 70, 30)] {
+            let (space, looks) = (SpaceLimit::default(), std::cell::Cell::new(0));
+            let free = || Ok(if looks.replace(looks.get() + 1) == 0 { first } else { second });
+            space.measure_with(&free, &|| Ok(used)).expect("nothing fails");
+            assert!(space.allowed.load(Ordering::Relaxed) <= 100, "{first} and {second} free, {used} used");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Turn<'s> {
     pub effects: Vec<Effect>,
     /// The highest LSN written in this turn: under `appendfsync always` the replies wait for it.
     pub lsn: Lsn,
+    /// Whether commands for which the log has no room may wait for some.
+    pub patient: bool,
     pub(super) counters: &'s WorkerCounters,
     pub(super) clock: Stopwatch,
     gets: u32,
@@ -49,6 +51,8 @@ pub enum Outcome {
     Fetch(Location),
     /// Nothing was done: the session's question about the past has to be answered; the command is run again with the answer.
     LookBack,
+    /// Nothing was done: the log has no room, and cleaning is about to make some; the command is run again then.
+    NoRoom,
 }
 
 impl<'s> Turn<'s> {
@@ -60,6 +64,7 @@ impl<'s> Turn<'s> {
             batch: server.shard.batch(),
             effects: Vec::new(),
             lsn: Lsn(0),
+            patient: true,
             counters: server.counters.worker(worker),
             clock: Stopwatch(Instant::now()),
             gets: 0,
@@ -166,7 +171,7 @@ impl<'s> Turn<'s> {
             "exec" => transactions::exec(self, session, id, reply),
             _ => self.execute(session, spec, id, args, reply),
         };
-        if matches!(outcome, Outcome::Fetch(_) | Outcome::LookBack) {
+        if matches!(outcome, Outcome::Fetch(_) | Outcome::LookBack | Outcome::NoRoom) {
             return outcome;
         }
         let took = self.clock.lap() + self.asleep();
@@ -208,12 +213,23 @@ impl<'s> Turn<'s> {
                 session.question = Some(*question);
                 return Outcome::LookBack;
             }
+            Err(CommandError::Storage(error)) if self.may_wait(&error) => {
+                self.take_back(mark, reply);
+                return Outcome::NoRoom;
+            }
             Err(error) => {
                 self.take_back(mark, reply);
                 self.fail(id, &error, reply);
             }
         }
         Outcome::Done
+    }
+
+    /// Whether a command that failed like this is worth another try when cleaning has given space back: here, without the locks that
+    /// cleaning needs, too.
+    #[cold]
+    pub(super) fn may_wait(&self, error: &StorageError) -> bool {
+        self.patient && error.is_disk_full() && self.server.shard.log().take_back_refusal()
     }
 
     fn take_back(&mut self, mark: usize, reply: &mut Reply) {

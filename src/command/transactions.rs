@@ -124,6 +124,8 @@ enum Run {
     Stale,
     /// A record has to be fetched first.
     Cold(Location),
+    /// The log has no room yet.
+    NoRoom,
     /// The storage took none of it.
     Failed(CommandError),
 }
@@ -157,6 +159,10 @@ pub(super) fn exec(turn: &mut Turn<'_>, session: &mut Session, id: CommandId, re
             session.queue = queue;
             return Outcome::Fetch(location);
         }
+        Run::NoRoom => {
+            session.queue = queue;
+            return Outcome::NoRoom;
+        }
     }
     Outcome::Done
 }
@@ -172,6 +178,7 @@ fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &
     }
     reply.array(queue.commands.len());
     let Turn { server, effects, counters, clock, .. } = turn;
+    let mut took = Vec::with_capacity(queue.commands.len());
     for command in &queue.commands {
         let args = command.args();
         let (mark, effects_before, savepoint) = (reply.mark(), effects.len(), txn.savepoint());
@@ -186,15 +193,22 @@ fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &
                 fail(server, counters, command.id, &error, reply);
             }
         }
-        let took = clock.lap();
-        counters.executed(command.id, 1, took.as_nanos() as u64);
-        hooks::executed(server, session, command.spec, &args, took);
+        took.push(clock.lap());
     }
-    match txn.commit() {
-        Ok(lsn) => turn.lsn = turn.lsn.max(lsn.unwrap_or_default()),
-        Err(error) => return Run::Failed(error.into()),
+    let run = match txn.commit() {
+        Ok(lsn) => {
+            turn.lsn = turn.lsn.max(lsn.unwrap_or_default());
+            Run::Done
+        }
+        Err(error) if turn.may_wait(&error) => return Run::NoRoom,
+        Err(error) => Run::Failed(error.into()),
+    };
+    // Only now that they are not run again: each counts once.
+    for (command, took) in queue.commands.iter().zip(took) {
+        turn.counters.executed(command.id, 1, took.as_nanos() as u64);
+        hooks::executed(turn.server, session, command.spec, &command.args(), took);
     }
-    Run::Done
+    run
 }
 
 #[cfg(test)]

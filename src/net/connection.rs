@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) needed: usize,
     /// Records read from disk for the command that is run again.
     pub(super) fetched: Vec<FetchedRecord>,
+    /// Whether it has waited for room in the log in vain.
+    pub(super) out_of_patience: bool,
     /// A large value that is arriving.
     pub(super) upload: Option<Upload>,
     /// The list that each request's arguments are put in; empty between requests.
@@ -71,6 +73,7 @@ impl Connection {
             runnable: false,
             needed: 0,
             fetched: Vec::new(),
+            out_of_patience: false,
             upload: None,
             arguments: Vec::new(),
         }
@@ -127,6 +130,7 @@ impl Connection {
         match wait {
             Wait::Sleep(duration) => tokio::time::sleep(duration).await,
             Wait::Pause(now) => self.server.clients.pause_change(now).await,
+            Wait::Room => self.out_of_patience = !self.server.room().await,
             Wait::Fetch(wanted) => self.fetched.extend(self.server.fetch(wanted).await),
             Wait::LookBack => self.look_back().await,
             Wait::Checkpoint => self.server.checkpoint().await,

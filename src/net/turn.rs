@@ -30,6 +30,8 @@ pub(super) enum Wait {
     Sleep(Duration),
     /// The end of a CLIENT PAUSE that held a command back at this time.
     Pause(UnixMillis),
+    /// Room in the log, which cleaning is about to make.
+    Room,
     /// A record that is not in memory.
     Fetch(Wanted),
     /// The answer to the session's question about the past.
@@ -80,6 +82,7 @@ impl Connection {
         self.own_reply_buffer();
         let server = Arc::clone(&self.server);
         let mut turn = dispatch::Turn::new(&server, self.worker);
+        turn.patient = !std::mem::take(&mut self.out_of_patience);
         for record in self.fetched.drain(..) {
             turn.batch.add_fetched(record);
         }
@@ -108,7 +111,7 @@ impl Connection {
         }
         end.lsn = self.server.lsn_to_flush(turn.lsn);
         if turn.lsn > Lsn(0) && end.wait.is_none() {
-            end.wait = self.server.shard.write_delay().map(Wait::Sleep);
+            end.wait = self.server.shard.write_delay(used as u64).map(Wait::Sleep);
         }
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();
@@ -143,12 +146,13 @@ impl Connection {
                 Outcome::Effects => end.carry_out(&mut turn.effects, &self.server),
                 Outcome::LookBack => end.wait = Some(Wait::LookBack),
                 Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
+                Outcome::NoRoom => end.wait = Some(Wait::Room),
                 Outcome::Fetch(location) => {
                     end.wait = Some(Wait::Fetch(turn.batch.wanted(location)));
                     self.fetched = turn.batch.take_fetched();
                 }
             }
-            let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_) | Wait::LookBack));
+            let again = matches!(end.wait, Some(Wait::Pause(_) | Wait::Fetch(_) | Wait::LookBack | Wait::Room));
             if !again {
                 turn.batch.forget_fetched();
             }

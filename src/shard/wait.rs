@@ -19,6 +19,11 @@ use crate::server::Server;
 /// clients wait for the same flush anyway.
 const QUICK_SYNC: Duration = Duration::from_millis(1);
 
+/// How often a connection whose write finds no room looks whether there is some, and how many times: what cleaning has to do for it takes
+/// some tenths of a second on a busy machine.
+const ROOM_PAUSE: Duration = Duration::from_millis(2);
+const ROOM_LOOKS: u32 = 1000;
+
 impl Server {
     /// Connects the syncer with the connections that wait for it.
     pub(crate) fn watch_flushes(&self) {
@@ -116,6 +121,17 @@ impl Server {
     /// Has a checkpoint taken in the background.
     pub(crate) fn start_checkpoint(&self) {
         self.shard.request_checkpoint();
+    }
+
+    /// Waits until the log has room for writes again; false if that takes too long.
+    pub(crate) async fn room(&self) -> bool {
+        for _ in 0..ROOM_LOOKS {
+            tokio::time::sleep(ROOM_PAUSE).await;
+            if !self.shard.log().awaits_room() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Returns when a checkpoint was taken.

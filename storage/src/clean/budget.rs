@@ -12,34 +12,97 @@ pub(super) trait Pace {
 const PIECE: usize = 256 << 10;
 /// Bytes a second that are always granted.
 const LEAST: f64 = 16.0 * 1024.0 * 1024.0;
-/// From this share of the space in use on, cleaning does not wait any more.
-const URGENT: f64 = 0.97;
-/// From this share on, it goes faster than the log grows.
-const NEAR: f64 = 0.75;
+/// Bytes a second that writers may write even without any room: so that those who find none are told, or wait for it.
+const TRICKLE: f64 = LEAST / 4.0;
+/// With less room than this, in segments, and what is used up while checkpoints are taken, nothing dead may lie about and writers are held
+/// to what cleaning frees.
+const SHORT: f64 = 3.0;
+/// With less than this part of that, cleaning goes as fast as it can.
+const FULL_SPEED: f64 = 0.6;
+/// Of what the log has allocated, so much may be used up before more of it can be.
+const AHEAD: f64 = 0.5;
+/// With less than this, the space is measured often.
+const NEAR: f64 = 10.0;
+/// With less free than this, and what is used up during one checkpoint, a checkpoint is due as soon as it frees anything.
+const CHECKPOINT: f64 = 2.0;
+/// How many segments a log that is full has at most kept free for the time that checkpoints take.
+const MOST_AHEAD: f64 = 4.0;
+
+/// The room that is left of the allowed space, in segments; infinite without a limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Room {
+    /// What is free.
+    pub(super) free: f64,
+    /// What is free after the next checkpoint.
+    pub(super) soon: f64,
+    /// What the log has allocated and not written yet.
+    pub(super) ahead: f64,
+    /// What is used up while a checkpoint is taken.
+    pub(super) checkpoint: f64,
+}
+
+impl Room {
+    pub(super) const UNLIMITED: Self = Self { free: f64::INFINITY, soon: f64::INFINITY, ahead: f64::INFINITY, checkpoint: 0.0 };
+
+    /// Whether nothing dead may lie about.
+    pub(super) fn is_short(&self) -> bool {
+        self.soon < self.short()
+    }
+
+    fn short(&self) -> f64 {
+        SHORT + (1.5 * self.checkpoint).min(MOST_AHEAD)
+    }
+
+    /// Whether what retired segments take is needed now.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        self.free < CHECKPOINT + self.checkpoint.min(MOST_AHEAD)
+    }
+
+    /// Whether the space may run out before long.
+    pub(super) fn is_near(&self) -> bool {
+        self.soon < NEAR
+    }
+
+    /// How much room there is for writers until the next checkpoint is done, as a part of what they should have.
+    fn for_writers(&self) -> f64 {
+        self.soon.min(self.free + self.ahead - AHEAD) / self.short()
+    }
+
+    /// 0: there is enough room; 1: cleaning has to go as fast as it can.
+    fn pressure(&self) -> f64 {
+        ((1.0 - self.for_writers()) / (1.0 - FULL_SPEED)).clamp(0.0, 1.0)
+    }
+}
 
 /// What the rate depends on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Load {
     /// Bytes a second by which the log grows.
     pub(super) growth: f64,
-    /// The part of the allowed space that is in use; 0 without a limit.
-    pub(super) used: f64,
+    pub(super) room: Room,
     /// The part of the segments being cleaned that is live.
     pub(super) live: f64,
 }
 
 /// Bytes a second to read; none: as fast as it goes.
 pub(super) fn rate(load: Load) -> Option<f64> {
-    if load.used >= URGENT {
+    let pressure = load.room.pressure();
+    if pressure >= 1.0 {
         return None;
     }
-    // To free as much as the log grows by, so much has to be read; half as much again catches up.
+    // To free as much as the log grows by, so much has to be read; what is more catches up.
     let freed = (1.0 - load.live).max(0.05);
-    let pressure = ((load.used - NEAR) / (URGENT - NEAR)).clamp(0.0, 1.0);
-    Some((load.growth / freed * (1.5 + 4.0 * pressure)).max(LEAST * (1.0 + 8.0 * pressure)))
+    Some((load.growth / freed * (1.1 + 2.0 * pressure)).max(LEAST * (1.0 + 8.0 * pressure)))
 }
 
-/// How fast the log grows, smoothed over about a second.
+/// Bytes a second that writers are held to, so that the log grows no faster than cleaning frees, by `freed` bytes a second; none: as fast
+/// as they like. The less room, the less: it settles where both are the same.
+pub(super) fn write_rate(room: Room, freed: f64) -> Option<f64> {
+    let part = room.for_writers();
+    (part < 1.0).then(|| (freed.max(LEAST) * 2.0 * part).max(TRICKLE))
+}
+
+/// How fast the log grows, smoothed over some 300 ms.
 pub(super) struct Growth {
     bytes: u64,
     at: Instant,
@@ -59,28 +122,31 @@ impl Growth {
     /// `bytes`: appended so far.
     pub(super) fn note(&mut self, bytes: u64) {
         let seconds = self.at.elapsed().as_secs_f64();
-        if seconds >= 0.05 {
+        if seconds >= 0.02 {
             let now = (bytes - self.bytes) as f64 / seconds;
-            let weight = (seconds / 1.0).min(1.0);
+            let weight = (seconds / 0.3).min(1.0);
             self.rate += (now - self.rate) * weight;
             (self.bytes, self.at) = (bytes, Instant::now());
         }
     }
 }
 
-/// From this share of the space in use on, writers are held back: cleaning does not keep up with them.
-const HELD_BACK: f64 = 0.94;
-/// How long a connection pauses after a batch of writes when there is no space left at all.
-const LONGEST: Duration = Duration::from_millis(50);
+/// How fast cleaning frees space when nothing holds it back, smoothed over a few jobs.
+#[derive(Debug, Default)]
+pub(super) struct Freed {
+    rate: f64,
+}
 
-/// How long a connection pauses after a batch of writes, so that the log grows no faster than cleaning frees. `reclaims`: there is something
-/// to wait for.
-pub(super) fn write_delay(used: f64, reclaims: bool) -> Duration {
-    if used <= HELD_BACK || !reclaims {
-        return Duration::ZERO;
+impl Freed {
+    pub(super) fn note(&mut self, bytes: u64, time: Duration) {
+        let now = bytes as f64 / time.as_secs_f64().max(1e-6);
+        self.rate += (now - self.rate) * if self.rate == 0.0 { 1.0 } else { 0.2 };
     }
-    let pressure = ((used - HELD_BACK) / (1.0 - HELD_BACK)).min(1.0);
-    LONGEST.mul_f64(pressure * pressure)
+
+    /// Bytes a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
 }
 
 /// Keeps to a rate.
@@ -91,6 +157,8 @@ pub(super) struct Throttle<'a> {
     pub(super) wait: &'a dyn Fn(Duration) -> bool,
     pub(super) since: Instant,
     pub(super) bytes: usize,
+    /// How long it has waited in all.
+    pub(super) waited: Duration,
 }
 
 impl Pace for Throttle<'_> {
@@ -101,8 +169,10 @@ impl Pace for Throttle<'_> {
         }
         let due = (self.rate)().map_or(Duration::ZERO, |rate| Duration::from_secs_f64(self.bytes as f64 / rate));
         let pause = due.saturating_sub(self.since.elapsed());
+        let before = Instant::now();
         let stop = (self.wait)(pause);
         (self.bytes, self.since) = (0, Instant::now());
+        self.waited += self.since - before;
         !stop
     }
 }
@@ -113,34 +183,50 @@ mod tests {
 
     const GROWTH: f64 = 100e6;
 
-    fn rate_at(used: f64, live: f64) -> f64 {
-        rate(Load { growth: GROWTH, used, live }).expect("not urgent")
+    fn room(soon: f64) -> Room {
+        Room { free: soon, soon, ahead: 1.0, checkpoint: 0.0 }
+    }
+
+    fn rate_at(soon: f64, live: f64) -> f64 {
+        rate(Load { growth: GROWTH, room: room(soon), live }).expect("not urgent")
     }
 
     #[test]
     fn cleaning_frees_more_than_the_log_grows_by() {
-        for (used, live) in [(0.0, 0.0), (0.5, 0.5), (0.8, 0.7), (0.9, 0.9)] {
-            assert!(rate_at(used, live) * (1.0 - live) > 1.4 * GROWTH, "used {used}, live {live}");
+        for (soon, live) in [(f64::INFINITY, 0.0), (9.0, 0.5), (2.5, 0.7), (2.1, 0.9)] {
+            assert!(rate_at(soon, live) * (1.0 - live) > 1.05 * GROWTH, "{soon} segments, live {live}");
         }
     }
 
     #[test]
     fn it_hurries_as_the_space_runs_out() {
-        assert!(rate_at(0.95, 0.5) > 2.0 * rate_at(0.5, 0.5));
-        assert_eq!(rate(Load { growth: 0.0, used: 0.98, live: 0.5 }), None);
+        assert!(rate_at(2.0, 0.5) > 2.0 * rate_at(5.0, 0.5));
+        assert_eq!(rate(Load { growth: 0.0, room: room(1.8), live: 0.5 }), None);
+        let waiting = Room { free: 0.0, soon: 9.0, ahead: 1.0, checkpoint: 0.0 };
+        assert_eq!(rate(Load { growth: GROWTH, room: waiting, live: 0.5 }), None, "writers wait for it");
     }
 
     #[test]
     fn an_idle_log_is_cleaned_slowly() {
-        assert_eq!(rate(Load { growth: 0.0, used: 0.0, live: 0.5 }), Some(LEAST));
+        assert_eq!(rate(Load { growth: 0.0, room: Room::UNLIMITED, live: 0.5 }), Some(LEAST));
     }
 
     #[test]
-    fn writers_are_held_back_only_near_the_limit_and_only_for_something() {
-        assert_eq!(write_delay(0.9, true), Duration::ZERO);
-        assert_eq!(write_delay(1.0, false), Duration::ZERO);
-        assert!(write_delay(0.96, true) < write_delay(0.99, true));
-        assert_eq!(write_delay(1.2, true), LONGEST);
+    fn the_longer_a_checkpoint_takes_the_earlier_space_is_short() {
+        let slow = Room { checkpoint: 2.0, ..room(4.0) };
+        assert!(!room(4.0).is_short() && slow.is_short());
+        assert!(!room(3.0).wants_checkpoint() && Room { checkpoint: 2.0, ..room(3.0) }.wants_checkpoint());
+        assert!(!Room { checkpoint: 1e9, ..room(7.5) }.is_short(), "but not without end");
+    }
+
+    #[test]
+    fn writers_are_held_back_only_near_the_limit_and_settle_at_what_is_freed() {
+        assert_eq!(write_rate(Room::UNLIMITED, 1e9), None);
+        assert_eq!(write_rate(room(3.0), 1e9), None);
+        assert_eq!(write_rate(room(1.5), 1e9), Some(1e9));
+        assert_eq!(write_rate(room(-3.0), 1e9), Some(TRICKLE));
+        let behind = Room { free: 0.0, soon: 3.0, ahead: 2.0, checkpoint: 0.0 };
+        assert_eq!(write_rate(behind, 1e9), Some(1e9), "what waits for a checkpoint is no room yet");
     }
 
     #[test]
@@ -150,7 +236,7 @@ mod tests {
             waited.set(waited.get() + pause);
             waited.get() > Duration::from_secs(2)
         };
-        let mut throttle = Throttle { rate: &|| Some(PIECE as f64), wait: &wait, since: Instant::now(), bytes: 0 };
+        let mut throttle = Throttle { rate: &|| Some(PIECE as f64), wait: &wait, since: Instant::now(), bytes: 0, waited: Duration::ZERO };
         assert!(throttle.spent(PIECE - 1));
         assert_eq!(waited.get(), Duration::ZERO);
         assert!(throttle.spent(1));

@@ -1,5 +1,6 @@
 //! What cleaning is to do next: a pure function of how the log and the disk are.
 
+use super::budget::Room;
 use super::pick::Candidate;
 
 /// Dead bytes may lie about up to this part of the log: the files then take at most 1.5 times what is live in them.
@@ -10,10 +11,6 @@ const DEAD_SEGMENTS: u64 = 4;
 /// A segment is cleaned if at least this part of it is dead: in general, and when space is short or a pass was asked for.
 const LEAST_DEAD: f64 = 0.15;
 const LEAST_DEAD_URGENT: f64 = 0.04;
-/// From this share of the space on, dead bytes are not left about at all.
-pub(super) const SHORT: f64 = 0.85;
-/// From this share on, a checkpoint is not saved if it alone lets more be cleaned.
-const NEARLY_FULL: f64 = 0.95;
 
 /// How things are.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +18,7 @@ pub(super) struct Situation<'a> {
     pub(super) candidates: &'a [Candidate],
     /// Bytes of a segment.
     pub(super) segment: u64,
-    /// The part of the allowed space that is in use; 0 without a limit.
-    pub(super) share: f64,
+    pub(super) room: Room,
     /// Whether a pass over everything was asked for.
     pub(super) pass: bool,
     /// Bytes of segments that wait for a checkpoint to be removed.
@@ -66,7 +62,7 @@ impl Situation<'_> {
     pub(super) fn demand(&self) -> Demand {
         let log: f64 = self.candidates.iter().map(|candidate| candidate.bytes as f64).sum();
         let dead: f64 = self.candidates.iter().map(Candidate::dead_bytes).sum();
-        let short = self.share >= SHORT;
+        let short = self.room.is_short();
         let allowed = if short { 0.0 } else { (log * DEAD_SHARE).max((DEAD_SEGMENTS * self.segment) as f64) };
         let least_dead = if self.pass || short { Some(LEAST_DEAD_URGENT) } else { (dead > allowed).then_some(LEAST_DEAD) };
         // There is something to clean, and all of it lies above the last checkpoint.
@@ -74,7 +70,7 @@ impl Situation<'_> {
         Demand {
             least_dead,
             checkpoint: self.is_checkpoint_worth_it(log as u64, stuck),
-            hurry: short && self.retired > self.segment,
+            hurry: self.retired > 0 && self.room.wants_checkpoint(),
             reclaims: self.retired > 0 || dead > self.segment as f64,
             log: log as u64,
             live: (log - dead) as u64,
@@ -85,8 +81,9 @@ impl Situation<'_> {
     /// Worth its cost: its own size several times over, or space that is needed now.
     fn is_checkpoint_worth_it(&self, log: u64, stuck: bool) -> bool {
         let many = self.retired > (4 * self.checkpoint).max(log / 10).max(4 * self.segment);
-        let enough = self.retired > self.segment.max(self.checkpoint / 2);
-        let urgent = self.share >= SHORT && (enough || (stuck && self.share >= NEARLY_FULL));
+        let above: f64 = self.candidates.iter().filter(|candidate| !candidate.eligible).map(Candidate::dead_bytes).sum();
+        let enough = self.retired + above as u64 >= self.segment.max(self.checkpoint);
+        let urgent = self.room.wants_checkpoint() && (enough || stuck);
         let overdue = stuck && self.since_checkpoint > (2 * self.checkpoint).max(2 * self.segment);
         many || urgent || overdue || (self.pass && (self.retired > 0 || stuck))
     }
@@ -103,7 +100,11 @@ mod tests {
     }
 
     fn situation(candidates: &[Candidate]) -> Situation<'_> {
-        Situation { candidates, segment: SEGMENT, share: 0.5, pass: false, retired: 0, checkpoint: 100, since_checkpoint: 0 }
+        Situation { candidates, segment: SEGMENT, room: Room::UNLIMITED, pass: false, retired: 0, checkpoint: 100, since_checkpoint: 0 }
+    }
+
+    fn room(free: f64) -> Room {
+        Room { free, soon: free, ahead: 1.0, checkpoint: 0.0 }
     }
 
     #[test]
@@ -125,26 +126,26 @@ mod tests {
     fn nothing_dead_lies_about_when_space_is_short_or_a_pass_was_asked_for() {
         let candidates = candidates(0.95, true);
         let urgent = Some(LEAST_DEAD_URGENT);
-        assert_eq!(Situation { share: 0.9, ..situation(&candidates) }.demand().least_dead, urgent);
+        assert_eq!(Situation { room: room(1.0), ..situation(&candidates) }.demand().least_dead, urgent);
         assert_eq!(Situation { pass: true, ..situation(&candidates) }.demand().least_dead, urgent);
     }
 
     #[test]
     fn a_checkpoint_is_taken_when_what_it_frees_is_worth_it_or_needed() {
         let candidates = candidates(1.0, true);
-        let with = |share, retired| Situation { share, retired, ..situation(&candidates) }.demand();
-        assert!(!with(0.5, 4 * SEGMENT).checkpoint);
-        assert!(with(0.5, 4 * SEGMENT + 1).checkpoint && !with(0.5, 9 * SEGMENT).hurry);
-        assert!(!with(0.9, SEGMENT).checkpoint);
-        assert!(with(0.9, SEGMENT + 1).checkpoint && with(0.9, SEGMENT + 1).hurry);
+        let with = |free, retired| Situation { room: room(free), retired, ..situation(&candidates) }.demand();
+        assert!(!with(9.0, 4 * SEGMENT).checkpoint);
+        assert!(with(9.0, 4 * SEGMENT + 1).checkpoint && !with(9.0, 9 * SEGMENT).hurry);
+        assert!(!with(1.0, SEGMENT - 1).checkpoint);
+        assert!(with(1.0, SEGMENT).checkpoint && with(1.0, SEGMENT).hurry);
     }
 
     #[test]
     fn a_checkpoint_is_taken_when_all_that_is_dead_lies_above_the_last() {
         let above = candidates(0.5, false);
-        let with = |share, since_checkpoint| Situation { share, since_checkpoint, ..situation(&above) }.demand().checkpoint;
-        assert!(!with(0.5, 2 * SEGMENT) && with(0.5, 2 * SEGMENT + 1));
-        assert!(!with(0.9, 0) && with(0.96, 0));
+        let with = |free, since_checkpoint| Situation { room: room(free), since_checkpoint, ..situation(&above) }.demand().checkpoint;
+        assert!(!with(9.0, 2 * SEGMENT) && with(9.0, 2 * SEGMENT + 1));
+        assert!(!with(2.1, 0) && with(1.9, 0));
         let mut mixed = above;
         mixed[0].eligible = true;
         assert!(!Situation { since_checkpoint: 9 * SEGMENT, ..situation(&mixed) }.demand().checkpoint);

@@ -13,11 +13,8 @@ use crate::shard::newest_at;
 use crate::types::{Location, Lsn, SegmentId};
 
 /// Makes `outputs` part of the log, and of `victims` what index images may still point to. `buried`: value segments that no live record
-/// names any more.
+/// names any more. After an error the log is as it was.
 pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], seen: Lsn, buried: &[u128]) -> Result<()> {
-    for output in outputs {
-        log.publish(Arc::clone(&output.segment));
-    }
     let mut guard = log.manifest.lock();
     let manifest = &mut *guard;
     let before = manifest.clone();
@@ -35,6 +32,10 @@ pub(super) fn replace(log: &Log, victims: &[Arc<Segment>], outputs: &[Cleaned], 
     if let Err(error) = log.store_manifest(manifest) {
         *manifest = before;
         return Err(error);
+    }
+    // Only now, that the manifest lists them; until now no location in them is in the index.
+    for output in outputs {
+        log.publish(Arc::clone(&output.segment));
     }
     victims.iter().for_each(|victim| victim.retire());
     Ok(())

@@ -175,14 +175,17 @@ impl Job<'_> {
 
     /// Appends what is left of an entry to the current output, or to a new one if that is full.
     fn keep(&self, number: usize, lsn: Lsn, left: &Left, current: &mut Option<Output>, outputs: &mut Vec<Cleaned>) -> Result<()> {
-        let mut offset = current.as_mut().and_then(|output| output.append(lsn, &left.bytes));
+        let mut offset = match current {
+            Some(output) => output.append(lsn, &left.bytes)?,
+            None => None,
+        };
         if offset.is_none() {
             if let Some(full) = current.take() {
                 self.close(full, outputs, Lsn(lsn.0 - 1))?;
             }
             let size = self.size(number).max((left.bytes.len() + SEGMENT_HEADER) as u64);
             let next = current.insert(Output::begin(self.log, &self.victims[number], lsn, size, self.judge.began)?);
-            offset = next.append(lsn, &left.bytes);
+            offset = next.append(lsn, &left.bytes)?;
         }
         let (Some(output), Some(offset)) = (current, offset) else { unreachable!("a segment was made for it") };
         if left.cells.iter().all(Option::is_none) {

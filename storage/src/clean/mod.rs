@@ -27,6 +27,7 @@ mod evidence;
 mod expired;
 mod figures;
 mod filter;
+mod hold;
 mod install;
 mod job;
 mod judge;

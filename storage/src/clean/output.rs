@@ -7,16 +7,18 @@
 use std::sync::Arc;
 
 use super::place::Place;
+use crate::codec::checksum::ShardSeed;
 use crate::error::{Result, StorageError};
+use crate::fs::File;
 use crate::log::{Log, NOTE_EVERY, Segment};
 use crate::manifest::{SegmentEntry, SegmentState};
-use crate::mapping::{AppendMap, Appender};
+use crate::mapping::AppendMap;
 use crate::segment::names::FileName;
 use crate::segment::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
 use crate::types::{Generation, Location, Lsn, SegmentId, UnixMillis};
 
-/// How much of the segment is made present at a time, ahead of what is written: one system call instead of 64 page faults.
-const POPULATE: usize = 256 << 10;
+/// Bytes written at a time: into the page cache, and not through a mapping, which would cost a fault and a page of zeros for each page.
+const PIECE: usize = 256 << 10;
 
 /// A record that lies elsewhere now.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +31,15 @@ pub(super) struct Move {
 
 /// A cleaned segment being written.
 pub(super) struct Output {
-    segment: Segment,
-    appender: Appender,
-    base: Lsn,
-    stamp: u64,
+    file: Box<dyn File>,
+    header: SegmentHeader,
+    seed: ShardSeed,
+    /// Bytes at the end that are not in the file yet.
+    piece: Vec<u8>,
+    /// Where they go.
+    at: u64,
     notes: Vec<(Lsn, u32)>,
     entries: u64,
-    populated: usize,
     moves: Vec<Move>,
 }
 
@@ -75,34 +79,42 @@ impl Output {
             }
         };
         let file = log.directory.create(&name).map_err(StorageError::io("create", &path))?;
-        let made = file.allocate(0, size).and_then(|()| file.map(size as usize));
-        let region = made.inspect_err(|_| drop(log.directory.remove(&name))).map_err(StorageError::io("allocate", &path))?;
-        let (map, mut appender) = AppendMap::new(region, 0, size as usize);
-        let mut segment = Segment::new(id, generation, like.seed(), file, map);
-        segment.set_origin(header.stamp, true, judged_at);
-        segment.set_base_lsn(base);
-        let bytes = header.encode();
-        let at = segment.map().append_with(&mut appender, bytes.len(), |to| to.copy_from_slice(&bytes));
-        debug_assert_eq!(at, Some(0), "the header comes first");
-        Ok(Self { segment, appender, base, stamp: header.stamp, notes: Vec::new(), entries: 0, populated: 0, moves: Vec::new() })
+        let allocated = file.allocate(0, size).map_err(StorageError::io("allocate", &path));
+        allocated.inspect_err(|_| drop(log.directory.remove(&name)))?;
+        log.space.set_lent(size);
+        let mut piece = Vec::with_capacity(PIECE);
+        piece.extend(header.encode());
+        Ok(Self { file, header, seed: like.seed(), piece, at: 0, notes: Vec::new(), entries: 0, moves: Vec::new() })
     }
 
     /// Appends an entry and returns its offset; none, with nothing done, if it does not fit.
-    pub(super) fn append(&mut self, lsn: Lsn, entry: &[u8]) -> Option<u32> {
-        let map = self.segment.map();
-        if map.written() + entry.len() > self.populated {
-            // Failing only means that the pages are faulted in one by one.
-            let _ = map.populate_ahead(POPULATE.max(entry.len()));
-            self.populated = (map.written() & !4095) + POPULATE;
+    pub(super) fn append(&mut self, lsn: Lsn, entry: &[u8]) -> Result<Option<u32>> {
+        let offset = self.end();
+        if offset + entry.len() as u64 > self.header.size {
+            return Ok(None);
         }
-        let offset = map.append_with(&mut self.appender, entry.len(), |to| to.copy_from_slice(entry))?;
         // A segment is below 1 GiB.
         let offset = offset as u32;
+        self.piece.extend_from_slice(entry);
+        if self.piece.len() >= PIECE {
+            self.write()?;
+        }
         if self.notes.last().is_none_or(|(_, noted)| offset - noted >= NOTE_EVERY) {
             self.notes.push((lsn, offset));
         }
         self.entries += 1;
-        Some(offset)
+        Ok(Some(offset))
+    }
+
+    fn end(&self) -> u64 {
+        self.at + self.piece.len() as u64
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.file.write_at(self.at, &self.piece).map_err(StorageError::io("write", self.file.path()))?;
+        self.at += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
     }
 
     /// Notes that the record of a key has come to lie here.
@@ -111,40 +123,57 @@ impl Output {
     }
 
     /// Puts it on the medium as what is left up to `last`; none, and no file, if nothing is left. `hot`: what it was made of was.
-    pub(super) fn finish(self, log: &Log, last: Lsn, seen: Lsn, hot: bool) -> Result<Option<Cleaned>> {
-        let temporary = FileName::Cleaning(self.segment.generation()).to_string();
+    pub(super) fn finish(mut self, log: &Log, last: Lsn, seen: Lsn, hot: bool) -> Result<Option<Cleaned>> {
+        let SegmentHeader { generation, base_lsn: base, stamp, segment_id: id, .. } = self.header;
+        let temporary = FileName::Cleaning(generation).to_string();
         if self.entries == 0 {
+            log.space.set_lent(0);
             log.directory.remove(&temporary).map_err(StorageError::io("remove", log.directory.path(&temporary)))?;
             return Ok(None);
         }
-        let segment = self.segment;
+        self.write()?;
+        // Before it becomes shorter: the log must not take what is given back for a part of the reserve.
+        log.space.set_lent(0);
+        let segment = self.mapped(hot)?;
         let path = segment.file().path().to_owned();
         let (end, _) = log.write_footer(&segment, seen)?;
         segment.file().set_len(end).map_err(StorageError::io("truncate", &path))?;
         segment.file().sync_all().map_err(StorageError::io("sync", &path))?;
         segment.drop_footer();
-        let name = FileName::Segment(self.base, segment.generation()).to_string();
+        let name = FileName::Segment(base, generation).to_string();
         log.directory.rename(&temporary, &name).map_err(StorageError::io("rename", &path))?;
         log.directory.sync().map_err(StorageError::io("sync", log.directory.path("")))?;
         segment.set_last_lsn(last);
-        segment.set_notes(self.notes);
         segment.set_hot(hot);
         segment.set_sealed();
-        let entry = SegmentEntry {
-            id: segment.id(),
-            generation: segment.generation(),
-            kind: SegmentKind::Log,
-            state: SegmentState::Sealed { last, bytes: end },
-            base: self.base,
-            stamp: self.stamp,
-        };
+        let state = SegmentState::Sealed { last, bytes: end };
+        let entry = SegmentEntry { id, generation, kind: SegmentKind::Log, state, base, stamp };
         Ok(Some(Cleaned { segment: Arc::new(segment), entry, moves: self.moves }))
+    }
+
+    /// The segment as readers see it.
+    fn mapped(&mut self, hot: bool) -> Result<Segment> {
+        let len = self.at as usize;
+        let file = self.file.try_clone().map_err(StorageError::io("reopen", self.file.path()))?;
+        let region = file.map(len).map_err(StorageError::io("map", file.path()))?;
+        if hot {
+            // Failing only means that the pages are faulted in one by one.
+            let _ = region.populate_read(0, len);
+        }
+        // Nobody appends to it any more.
+        let (map, _) = AppendMap::new(region, len, len);
+        let mut segment = Segment::new(self.header.segment_id, self.header.generation, self.seed, file, map);
+        segment.set_origin(self.header.stamp, true, self.header.created);
+        segment.set_base_lsn(self.header.base_lsn);
+        segment.set_notes(std::mem::take(&mut self.notes));
+        Ok(segment)
     }
 
     /// Gives up: nothing of it is left.
     pub(super) fn abandon(self, log: &Log) {
+        log.space.set_lent(0);
         // What stays behind is removed at the next start.
-        let _ = log.directory.remove(&FileName::Cleaning(self.segment.generation()).to_string());
+        let _ = log.directory.remove(&FileName::Cleaning(self.header.generation).to_string());
     }
 }
 

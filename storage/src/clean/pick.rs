@@ -2,7 +2,9 @@
 //!
 //! Cost and benefit as in Rosenblum and Ousterhout, "The Design and Implementation of a Log-Structured File System" (1992): the space that
 //! is freed, times its age, over what reading the segment and writing back its live part costs. Old dead space is worth more, because what
-//! is still live beside it will stay so.
+//! is still live beside it will stay so. Of the age we take the cube root: with the age itself segments full of life are cleaned only
+//! because they are old, which writes much for little where all keys are overwritten alike. A rough model of a log with three quarters of
+//! it live preferred small powers of the age; it did not single out this one.
 
 use std::ops::Range;
 
@@ -32,7 +34,7 @@ impl Candidate {
     }
 
     fn score(&self) -> f64 {
-        (1.0 - self.live) * self.age.max(1) as f64 / (1.0 + self.live)
+        (1.0 - self.live) / (1.0 + self.live) * (self.age.max(1) as f64).cbrt()
     }
 
     /// Whether it is worth taking along when its neighbour `best` is cleaned: it is about as dead, or so small that it should grow.

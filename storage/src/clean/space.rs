@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::budget::write_delay;
+use super::hold::Hold;
 use crate::fs::Directory;
 
 /// The limit, and how far it is reached. What checks it is the making of segments and of value segments: nothing else grows by itself.
@@ -28,7 +28,9 @@ pub struct SpaceLimit {
     pressed: AtomicBool,
     /// Whether cleaning has something to give back.
     reclaims: AtomicBool,
-    delay_micros: AtomicU64,
+    /// Bytes of the reserve that the segment which cleaning is writing takes.
+    lent: AtomicU64,
+    hold: Hold,
 }
 
 /// Segments that may still be written when the log may not grow any more: by cleaning, one at a time, one of entries that free space, and as
@@ -73,8 +75,6 @@ impl SpaceLimit {
         self.noted.store(noted, Ordering::Relaxed);
         self.measured.store(used, Ordering::Relaxed);
         self.allowed.store(used.saturating_add(free).max(1), Ordering::Relaxed);
-        let delay = write_delay(self.share(), self.reclaims());
-        self.delay_micros.store(delay.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// Whether room can be expected without anything being deleted.
@@ -86,12 +86,16 @@ impl SpaceLimit {
         self.reclaims.store(reclaims, Ordering::Relaxed);
     }
 
-    /// How long whoever has just written should pause, so that cleaning keeps up with the log; none as a rule.
+    /// How long whoever has just written so many bytes should pause, so that cleaning keeps up with the log; none as a rule.
     #[inline]
     #[must_use]
-    pub fn write_delay(&self) -> Option<Duration> {
-        let micros = self.delay_micros.load(Ordering::Relaxed);
-        (micros > 0).then(|| Duration::from_micros(micros))
+    pub fn write_delay(&self, bytes: u64) -> Option<Duration> {
+        self.hold.wrote(bytes)
+    }
+
+    /// Holds writers to so many bytes a second; none: to nothing.
+    pub(crate) fn hold_writers(&self, rate: Option<f64>) {
+        self.hold.set_rate(rate);
     }
 
     pub(crate) fn set_reserve(&self, segment: u64, checkpoint: u64) {
@@ -99,12 +103,34 @@ impl SpaceLimit {
         self.for_entries.store(segment, Ordering::Relaxed);
     }
 
+    /// Tells how much of the reserve cleaning has in use.
+    pub(crate) fn set_lent(&self, bytes: u64) {
+        self.lent.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the shard may take in all; none before the first measurement, without a limit.
+    fn bound(&self) -> Option<u64> {
+        let bounds = [self.limit(), self.allowed.load(Ordering::Relaxed)];
+        bounds.into_iter().filter(|bound| *bound > 0).min()
+    }
+
     /// Bytes that the log and large values may take of the limit, beside what is reserved; none before the first measurement, without a
     /// limit.
     pub(crate) fn for_log(&self) -> Option<u64> {
-        let bounds = [self.limit(), self.allowed.load(Ordering::Relaxed)];
-        let bound = bounds.into_iter().filter(|bound| *bound > 0).min()?;
-        Some(bound.saturating_sub(self.reserve.load(Ordering::Relaxed)).max(1))
+        // What cleaning has of the reserve is in what is used.
+        let lent = self.lent.load(Ordering::Relaxed).min(self.for_entries.load(Ordering::Relaxed));
+        let reserve = self.reserve.load(Ordering::Relaxed).saturating_sub(lent);
+        Some(self.bound()?.saturating_sub(reserve).max(1))
+    }
+
+    /// Bytes that are left of that; negative when more is in use.
+    pub(crate) fn free(&self) -> Option<i64> {
+        self.for_log().map(|bound| bound as i64 - self.used() as i64)
+    }
+
+    /// Whether somebody was refused when cleaning last looked: what is left may be too little for a large value.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 
     /// The part of what the log may use that is in use, 0 without a limit. All of it while somebody is refused: what is left may be too
@@ -112,6 +138,14 @@ impl SpaceLimit {
     pub(crate) fn share(&self) -> f64 {
         let share = self.for_log().map_or(0.0, |bound| self.used() as f64 / bound as f64);
         if self.pressed.load(Ordering::Relaxed) { share.max(1.0) } else { share }
+    }
+
+    /// The same without what cleaning is about to give back; that counts for whoever is refused as long as it is worth a segment.
+    pub(crate) fn share_without(&self, reclaimed: u64, segment: u64) -> f64 {
+        if reclaimed <= segment {
+            return self.share();
+        }
+        self.for_log().map_or(0.0, |bound| self.used().saturating_sub(reclaimed) as f64 / bound as f64)
     }
 
     /// Somebody gets no room.
@@ -201,6 +235,44 @@ mod tests {
         space.set_measured(0, 75, ROOM);
         assert_eq!(space.share(), 1.0);
         assert!(space.admits_from_reserve(5) && !space.admits_from_reserve(6));
+    }
+
+    #[test]
+    fn what_comes_or_goes_while_space_is_measured_is_not_room_twice() {
+        // A medium of 100 bytes, of which 40 are in use, until a file of 10 comes or goes between the looks.
+        for (first, second, used) in [(60, 50, 50), (60, 50, 40), (60, 70, 40), (60, 70, 30)] {
+            let (space, looks) = (SpaceLimit::default(), std::cell::Cell::new(0));
+            let free = || Ok(if looks.replace(looks.get() + 1) == 0 { first } else { second });
+            space.measure_with(&free, &|| Ok(used)).expect("nothing fails");
+            assert!(space.bound().is_some_and(|bound| bound <= 100), "{first} and {second} free, {used} used");
+        }
+    }
+
+    #[test]
+    fn what_is_about_to_be_given_back_is_not_in_use_for_good() {
+        let space = SpaceLimit::default();
+        space.set_limit(100);
+        space.set_measured(0, 90, ROOM);
+        space.note_refused();
+        space.look_at_refused();
+        assert_eq!(space.share_without(40, 10), 0.5);
+        assert_eq!(space.share_without(10, 10), 1.0, "somebody is refused, and little is to come");
+        space.look_at_refused();
+        assert_eq!(space.share_without(10, 10), 0.9);
+    }
+
+    #[test]
+    fn what_cleaning_takes_of_the_reserve_is_not_the_log_s() {
+        let space = SpaceLimit::default();
+        assert_eq!(space.free(), None);
+        space.set_limit(100);
+        space.set_reserve(10, 0);
+        space.set_measured(0, 85, ROOM);
+        assert_eq!(space.free(), Some(-15));
+        space.set_lent(8);
+        assert_eq!(space.free(), Some(-7));
+        space.set_lent(30);
+        assert_eq!(space.free(), Some(-5), "no more than there is");
     }
 
     #[test]

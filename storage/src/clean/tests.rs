@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::error::{Result, StorageError};
-use crate::fs::{Directory, MemoryDirectory};
+use crate::fs::{Directory, FaultyDirectory, MemoryDirectory};
 use crate::options::{Options, SyncMode};
 use crate::shard::{Batch, LockPlan, Shard, Transaction};
 use crate::types::{Db, Lsn, UnixMillis};
@@ -402,6 +403,73 @@ fn large_values_are_refused_beyond_the_limit_and_taken_again_when_there_is_room(
         assert!(error.is_disk_full() && Instant::now() < deadline, "{error}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A shard over a disk with faults, in which every key has been overwritten.
+fn faulty_shard(files: &FaultyDirectory) -> Shard {
+    let shard = Shard::open(&files.directory(), options()).unwrap();
+    for round in 0..20 {
+        for n in 0..100 {
+            let value = format!("{round}").repeat(100);
+            within(&shard, |txn| txn.put(Db(0), &shard.key(format!("key:{n}").as_bytes()), value.as_bytes(), None));
+        }
+    }
+    shard
+}
+
+fn verify_faulty(files: &FaultyDirectory) {
+    let shard = Shard::open(&files.directory(), options()).unwrap();
+    for n in 0..100 {
+        assert_eq!(get(&shard, &format!("key:{n}")).unwrap(), b"19".repeat(100), "key:{n}");
+    }
+}
+
+#[test]
+fn failed_sync_of_a_job_loses_nothing_and_leaves_nothing_that_is_not_listed() {
+    // Among the syncs of the first job are those of the new manifest: before its name changes, and after, when it may be what a start finds.
+    for successes in 0..14 {
+        let files = FaultyDirectory::new();
+        let shard = faulty_shard(&files);
+        shard.checkpoint().unwrap();
+        files.fail_sync_after(successes);
+        shard.request_cleaning();
+        let deadline = Instant::now() + PATIENCE;
+        let over = || shard.cleaning_figures().failed > 0 || shard.log().durability().is_poisoned() || shard.cleaning_passes().1 > 0;
+        while !over() {
+            assert!(Instant::now() < deadline, "neither failed nor done after {successes} syncs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let log = shard.log();
+        let listed = |segment: &Arc<crate::log::Segment>| log.manifest.lock().segment(segment.id()).is_some();
+        let open = log.segments().in_order();
+        let stray: Vec<_> = open.iter().filter(|segment| segment.is_cleaned() && !listed(segment)).map(|segment| segment.id()).collect();
+        assert!(stray.is_empty(), "{stray:?} after {successes} syncs");
+        shard.abandon();
+        verify_faulty(&files.kill().unwrap());
+        verify_faulty(&files.power_loss(successes).unwrap());
+    }
+}
+
+#[test]
+fn cleaned_segment_that_rots_at_once_does_not_keep_what_it_replaced() {
+    let files = FaultyDirectory::new();
+    let shard = faulty_shard(&files);
+    shard.checkpoint().unwrap();
+    let directory = files.directory().subdirectory("shard-0").unwrap();
+    let seen: Vec<String> = directory.list().unwrap();
+    let (disk, done) = (files.clone(), AtomicBool::new(false));
+    // The first cleaned segment to get its name.
+    let hook = move || {
+        let new = directory.list().unwrap().into_iter().find(|name| name.ends_with(".seg") && !seen.contains(name));
+        if let Some(name) = new.filter(|_| !done.swap(true, Ordering::SeqCst)) {
+            disk.flip_bit(&format!("shard-0/{name}"), 200, 1).unwrap();
+        }
+    };
+    files.before_each_step(Some(Arc::new(hook)));
+    shard.clean(PATIENCE).unwrap();
+    files.before_each_step(None);
+    let retired: Vec<_> = shard.log().segments().retired().iter().map(|segment| segment.id()).collect();
+    assert!(retired.is_empty() && shard.cleaning_figures().reclaimed_bytes > 0, "{retired:?}");
 }
 
 #[test]

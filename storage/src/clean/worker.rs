@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::budget::{self, Growth, Load, Throttle};
-use super::demand::{Demand, SHORT, Situation};
+use super::budget::{self, Freed, Growth, Load, Room, Throttle};
+use super::demand::{Demand, Situation};
 use super::evidence::{Evidence, Known};
 use super::expired::ExpiredEntries;
 use super::job::{Done, Job};
@@ -27,8 +27,12 @@ use crate::types::{Lsn, SegmentId};
 
 /// How often the thread looks whether there is something to do.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the space in use is measured during a job.
-const MEASURE: Duration = Duration::from_millis(20);
+/// The same while the space is nearly used up, and how often it is measured during a job.
+const MEASURE: Duration = Duration::from_millis(10);
+/// From this share of the space on, the files of dead large values do not wait for the next flush of the log.
+const VALUES_AT_ONCE: f64 = 0.85;
+/// Bytes a second below which a log hardly grows.
+const LEAST_GROWTH: f64 = 1e6;
 /// Cells counted under one lock.
 const COUNT: usize = 2000;
 /// Pause between two such counts: right after a start the processor is wanted for requests, and cleaning has time.
@@ -56,6 +60,7 @@ pub(super) struct Worker {
     gave_way: bool,
     known_past: Known,
     expired: ExpiredEntries,
+    freed: Freed,
 }
 
 impl Worker {
@@ -90,6 +95,7 @@ impl Worker {
             gave_way: false,
             known_past: Known::default(),
             expired: ExpiredEntries::default(),
+            freed: Freed::default(),
         }
     }
 
@@ -128,11 +134,11 @@ impl Worker {
         }
         self.log.durability().check()?;
         self.log.space.look_at_refused();
-        self.log.measure_space(&self.index)?;
-        self.move_pin();
         self.retired.remove(&self.log, &self.index, &self.checkpointer, &self.shared.counts)?;
+        let room = self.look().room()?;
+        self.move_pin();
         // Who is about to open one of them finds that its key has changed, at worst.
-        let at_once = self.log.space.share() >= SHORT;
+        let at_once = self.log.space.share() >= VALUES_AT_ONCE;
         if at_once && self.values.has_buried() {
             self.log.flush()?;
         }
@@ -140,23 +146,24 @@ impl Worker {
         self.values.remove_buried(settled, at_once)?;
         let segments = sealed(&self.log, &self.index);
         let candidates = self.candidates(&segments);
-        let situation = self.situation(&candidates);
+        let tick = if room.is_near() && self.growth.rate() > LEAST_GROWTH { MEASURE } else { TICK };
+        let situation = self.situation(room, &candidates);
         let demand = situation.demand();
         self.tell(&demand);
         if demand.checkpoint {
             (self.ask)();
         }
-        let Some(least) = demand.least_dead else { return Ok(TICK) };
+        let Some(least) = demand.least_dead else { return Ok(tick) };
         let Some(range) = pick(&candidates, u64::from(self.log.segment_size), least) else {
             self.nothing_picked(&situation);
-            return Ok(TICK);
+            return Ok(tick);
         };
         let live = candidates[range.clone()].iter().map(|c| c.live * c.bytes as f64).sum::<f64>();
         let bytes = candidates[range.clone()].iter().map(|c| c.bytes as f64).sum::<f64>();
         if situation.retired > 0 && !self.log.space.admits_job(live as u64) {
             // What was cleaned goes first: after a checkpoint, for which there would be no room otherwise.
             (self.ask)();
-            return Ok(TICK);
+            return Ok(MEASURE);
         }
         self.clean(&segments, range, live / bytes.max(1.0))?;
         Ok(Duration::ZERO)
@@ -164,7 +171,7 @@ impl Worker {
 
     /// Moves on from where the past is kept. It gives way when the space runs out.
     fn move_pin(&mut self) {
-        let (retention, part) = self.shared.retention().within(self.log.space.share());
+        let (retention, part) = self.shared.retention().within(self.share_for_good());
         let pin = retention.pin(&self.log, self.clock.now());
         self.shared.keep_from(pin);
         self.expired.note(self.index.expired().lsn);
@@ -182,15 +189,30 @@ impl Worker {
         counts.history_from.store(kept.0.max(self.log.manifest.lock().cleaned.horizon.0), Ordering::Relaxed);
     }
 
+    /// The part of the space that is in use and not what cleaning frees without history giving way.
+    fn share_for_good(&self) -> f64 {
+        let retention = self.shared.retention();
+        if retention == HistoryRetention::Off {
+            return self.log.space.share();
+        }
+        // Not the pin as it is: where history has given way more can be freed, which is no reason to keep it again.
+        let pin = retention.pin(&self.log, self.clock.now());
+        let freed = |segment: &Arc<Segment>| segment.map().written() as f64 * (1.0 - self.live_part(segment, pin));
+        let segments = sealed(&self.log, &self.index);
+        let dead: f64 = segments.iter().filter(|segment| !self.is_left_alone(segment, pin)).map(freed).sum();
+        self.log.space.share_without(self.retired.bytes() + dead as u64, u64::from(self.log.segment_size))
+    }
+
     fn candidates(&self, segments: &[Arc<Segment>]) -> Vec<Candidate> {
         let below = self.log.manifest.lock().checkpoint.map_or(Lsn(0), |checkpoint| checkpoint.replay_from);
         let replay = self.index.replay_position();
         let written = self.log.durability().written();
+        let pin = self.shared.kept_from();
         let candidate = |segment: &Arc<Segment>| {
-            let left_alone = self.is_left_alone(segment);
+            let left_alone = self.is_left_alone(segment, pin);
             Candidate {
                 bytes: segment.map().written() as u64,
-                live: if left_alone { 1.0 } else { self.live_part(segment) },
+                live: if left_alone { 1.0 } else { self.live_part(segment, pin) },
                 age: written.0 - segment.last_lsn().0,
                 main: is_main(segment.stamp()),
                 eligible: segment.last_lsn() < below && segment.last_lsn() < replay.lsn && segment.id() != replay.segment && !left_alone,
@@ -200,28 +222,39 @@ impl Worker {
     }
 
     /// Whether cleaning cannot free anything of it, checkpoint or not: it was found damaged, or all of it is history that is to stay.
-    fn is_left_alone(&self, segment: &Segment) -> bool {
-        segment.last_lsn() > self.shared.kept_from() || segment.is_bad() || self.unfit.contains(&segment.id())
+    fn is_left_alone(&self, segment: &Segment, pin: Lsn) -> bool {
+        segment.last_lsn() > pin || segment.is_bad() || self.unfit.contains(&segment.id())
     }
 
-    fn live_part(&self, segment: &Segment) -> f64 {
+    fn live_part(&self, segment: &Segment, pin: Lsn) -> f64 {
         let ops = match segment.counts() {
             Some(counts) => counts.ops,
             None => Footer::ops_of(segment.file()).inspect(|ops| segment.set_counts(SealedCounts { ops: *ops, values: 0 })).unwrap_or(0),
         };
-        let ops = ops + segment.released(self.shared.kept_from());
+        let ops = ops + segment.released(pin);
         if ops == 0 { 1.0 } else { (self.index.live_cells(segment.id()) as f64 / ops as f64).min(1.0) }
     }
 
-    fn situation<'c>(&self, candidates: &'c [Candidate]) -> Situation<'c> {
+    fn situation<'c>(&self, room: Room, candidates: &'c [Candidate]) -> Situation<'c> {
         Situation {
             candidates,
             segment: u64::from(self.log.segment_size),
-            share: self.log.space.share(),
+            room,
             pass: self.shared.pass(),
             retired: self.retired.bytes(),
             checkpoint: self.log.checkpoint_estimate(&self.index),
             since_checkpoint: self.checkpointer.status().log_bytes_since,
+        }
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            log: Arc::clone(&self.log),
+            index: Arc::clone(&self.index),
+            retired: self.retired.bytes(),
+            growth: self.growth.rate(),
+            freed: self.freed.rate(),
+            checkpoint: Duration::from_millis(self.checkpointer.status().last_millis),
         }
     }
 
@@ -246,20 +279,21 @@ impl Worker {
 
     fn clean(&mut self, segments: &[Arc<Segment>], range: std::ops::Range<usize>, live: f64) -> Result<()> {
         let victims = &segments[range.clone()];
-        let (log, shared) = (&self.log, &self.shared);
-        let growth = self.growth.rate();
-        let measured = std::cell::Cell::new(Instant::now());
+        let shared = &self.shared;
+        let look = self.look();
+        let started = Instant::now();
+        let measured = std::cell::Cell::new((started, look.room()?));
         let rate = || {
-            if measured.get().elapsed() >= MEASURE {
+            let (at, mut room) = measured.get();
+            if at.elapsed() >= MEASURE {
                 // What fails here fails at the next look, too.
-                let _ = log.measure_space(&self.index);
-                measured.set(Instant::now());
+                room = look.room().unwrap_or(room);
+                measured.set((Instant::now(), room));
             }
-            budget::rate(Load { growth, used: log.space.share(), live })
+            budget::rate(Load { growth: look.growth, room, live })
         };
         let wait = |pause| shared.wait(pause);
-        let started = Instant::now();
-        let mut pace = Throttle { rate: &rate, wait: &wait, since: started, bytes: 0 };
+        let mut pace = Throttle { rate: &rate, wait: &wait, since: started, bytes: 0, waited: Duration::ZERO };
         let pin = self.shared.kept_from();
         let written = self.log.durability().written();
         let past = if pin < written {
@@ -274,10 +308,13 @@ impl Worker {
         let mut job =
             Job { log: &self.log, index: &self.index, victims, values: &self.values, judge, room: u64::from(self.log.segment_size) };
         let outcome = job.run(&mut pace);
+        let waited = pace.waited;
+        self.log.space.set_lent(0);
         shared.counts.micros.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
         match outcome {
             Ok(None) => Ok(()),
             Ok(Some(done)) => {
+                self.freed.note(done.read.saturating_sub(done.written), started.elapsed().saturating_sub(waited));
                 self.done(victims, done);
                 Ok(())
             }
@@ -307,13 +344,51 @@ impl Log {
     pub(crate) fn checkpoint_estimate(&self, index: &Index) -> u64 {
         index.bytes_used() * STORED_CELL_BYTES as u64 / 16
     }
+}
 
-    /// Finds out how much of the disk is in use, and how much of the limit to leave free.
-    fn measure_space(&self, index: &Index) -> Result<()> {
+/// What is needed to find out how much room there is.
+struct Look {
+    log: Arc<Log>,
+    index: Arc<Index>,
+    /// Bytes of segments that wait for a checkpoint.
+    retired: u64,
+    /// Bytes a second by which the log grows, and that cleaning frees.
+    growth: f64,
+    freed: f64,
+    /// How long a checkpoint takes.
+    checkpoint: Duration,
+}
+
+impl Look {
+    /// Measures the space in use; writers are held back as that demands.
+    fn room(&self) -> Result<Room> {
+        let (log, space) = (&self.log, &self.log.space);
+        let segment = u64::from(log.segment_size);
         // A new checkpoint stands beside the last one for a while; without one, there will be two.
-        let checkpoints = if self.manifest.lock().checkpoint.is_some() { 1 } else { 2 };
-        self.space.set_reserve(u64::from(self.segment_size), checkpoints * self.checkpoint_estimate(index));
-        self.space.measure(self.directory.as_ref()).map_err(StorageError::io("measure", self.directory.path("")))
+        let checkpoints = if log.manifest.lock().checkpoint.is_some() { 1 } else { 2 };
+        space.set_reserve(segment, checkpoints * log.checkpoint_estimate(&self.index));
+        space.measure(log.directory.as_ref()).map_err(StorageError::io("measure", log.directory.path("")))?;
+        let Some(free) = space.free() else {
+            space.hold_writers(None);
+            return Ok(Room::UNLIMITED);
+        };
+        let allocated = {
+            let tail = log.tail.lock();
+            let map = tail.segment.map();
+            (map.capacity() - map.written()) as u64 + if tail.spare.is_some() { segment } else { 0 }
+        };
+        let segments = |bytes: f64| bytes / segment as f64;
+        // Cleaning writes, too: for a byte that it frees about one.
+        let checkpoint = 2.0 * self.growth * self.checkpoint.as_secs_f64();
+        let room = Room {
+            free: segments(free as f64),
+            soon: segments((free + self.retired as i64) as f64),
+            ahead: segments(allocated as f64),
+            checkpoint: segments(checkpoint),
+        };
+        space.hold_writers(budget::write_rate(room, self.freed).filter(|_| space.reclaims()));
+        // Who needs more than what is left gets it by cleaning only.
+        Ok(if space.is_pressed() { Room { free: room.free.min(0.0), soon: room.soon.min(0.0), ..room } } else { room })
     }
 }
 

@@ -86,7 +86,7 @@ impl Cache {
         let value: Vec<u8> = (0..len).map(|_| self.random.random()).collect();
         within(self.shard(), |txn| txn.put(Db(0), &self.shard().key(name(n).as_bytes()), &value, expire_at));
         self.written.insert(name(n), value);
-        if let Some(delay) = self.shard().write_delay() {
+        if let Some(delay) = self.shard().write_delay(0) {
             std::thread::sleep(delay);
         }
     }

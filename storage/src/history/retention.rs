@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::log::{Log, Segment};
 use crate::types::{Lsn, UnixMillis};
 
-/// From this share of the space in use on, the past gives way to the present: bit by bit, so that as much of it stays as there is room for.
+/// From this share of the space in use on, without what cleaning is about to give back, the past gives way to the present: bit by bit, so that as much of it stays as there is room for.
 const GIVES_WAY: f64 = 0.85;
-/// From this share on nothing of it is kept: soon after, writers are held back.
+/// From this share on nothing of it is kept: soon after, there is no room for the present.
 const GONE: f64 = 0.94;
 
 /// How much of the past cleaning leaves alone.

@@ -38,6 +38,11 @@ impl Counts {
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Who was refused tries again: one refusal less.
+    pub(super) fn tries_again(&self) {
+        self.refused.update(Ordering::Relaxed, Ordering::Relaxed, |refused| refused.saturating_sub(1));
+    }
 }
 
 /// The state of a log in figures.

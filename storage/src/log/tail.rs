@@ -25,9 +25,6 @@ const POPULATE: usize = 256 << 10;
 /// How long an append waits for a spare that is being made before it gives up.
 const SPARE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same if there is no room for one, and cleaning is about to make some.
-const CLEANING_PATIENCE: Duration = Duration::from_millis(200);
-
 /// The active segment and what the next entry gets.
 pub(crate) struct Tail {
     pub(crate) segment: Arc<Segment>,
@@ -186,16 +183,31 @@ impl Log {
         Ok(())
     }
 
+    /// Whoever has been refused may wait until there is room: whether it should, and does not count as refused.
+    #[must_use]
+    pub fn take_back_refusal(&self) -> bool {
+        let waits = self.awaits_room();
+        if waits {
+            self.counts.tries_again();
+        }
+        waits
+    }
+
+    /// Whether writes are refused, and cleaning is about to make room for them.
+    #[must_use]
+    pub fn awaits_room(&self) -> bool {
+        self.space.reclaims() && self.tail.lock().spare_failed
+    }
+
     fn take_spare(&self, tail: &mut MutexGuard<'_, Tail>, purpose: Purpose) -> Result<Spare> {
         let fits = |spare: &mut Spare| !spare.reserved || purpose != Purpose::Any;
         loop {
             if let Some(spare) = tail.spare.take_if(fits) {
                 return Ok(spare);
             }
-            // Without room, only cleaning can help, and not for long: readers of the same stripes wait, too.
-            let refused = tail.spare_failed && !self.space.reclaims();
-            let patience = if tail.spare_failed { CLEANING_PATIENCE } else { SPARE_PATIENCE };
-            let timed_out = !refused && self.spare_ready.wait_for(tail, patience).timed_out();
+            // Without room only cleaning can help, which wants the locks that a writer holds: who can wait without them tries again.
+            let refused = tail.spare_failed;
+            let timed_out = !refused && self.spare_ready.wait_for(tail, SPARE_PATIENCE).timed_out();
             if tail.spare.as_mut().is_none_or(|spare| !fits(spare)) && (refused || timed_out) {
                 self.counts.refused();
                 return Err(StorageError::DiskFull { path: self.directory.path("") });

@@ -36,11 +36,11 @@ impl Shard {
         self.eviction.limit().is_over()
     }
 
-    /// How long whoever has just written should pause, so that cleaning and eviction keep up; none as a rule.
+    /// How long whoever has just written so many bytes should pause, so that cleaning and eviction keep up; none as a rule.
     #[inline]
     #[must_use]
-    pub fn write_delay(&self) -> Option<Duration> {
-        self.log.space().write_delay().max(self.eviction.limit().write_delay())
+    pub fn write_delay(&self, bytes: u64) -> Option<Duration> {
+        self.log.space().write_delay(bytes).max(self.eviction.limit().write_delay())
     }
 
     /// The newest record of a key is from now on the one at `location`, in the place of that of `replaced`; under the stripe's lock.

@@ -118,6 +118,20 @@ fn failed_sync_loses_its_sectors_though_the_next_one_succeeds() {
 }
 
 #[test]
+fn what_is_written_again_after_a_failed_sync_and_a_truncation_is_not_lost() {
+    let (disk, file) = with_file();
+    disk.fail_sync_after(0);
+    file.write_at(0, &[2; 2 * SECTOR]).unwrap();
+    assert!(file.sync_data().is_err());
+    file.set_len(0).unwrap();
+    file.write_at(0, &[2; 2 * SECTOR]).unwrap();
+    file.sync_data().unwrap();
+    for seed in 0..20 {
+        assert_eq!(contents(&*disk.power_loss(seed).unwrap().directory().open("a").unwrap()), [2; 2 * SECTOR]);
+    }
+}
+
+#[test]
 fn full_disk_shows_at_allocation_and_space_comes_back() {
     let (disk, file) = with_file();
     let used = disk.used();

@@ -106,6 +106,8 @@ impl Node {
             self.clear(len, state.len);
             self.disk.give_back(state.allocated.saturating_sub(len));
             state.allocated = state.allocated.min(len);
+            // With them goes that they are held clean: what is written there next is new, even if it is the same.
+            state.lost.retain(|number, _| ((number * SECTOR) as u64) < len);
         }
         state.len = len;
         Ok(())

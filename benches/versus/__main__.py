@@ -6,6 +6,7 @@
     python3 benches/versus growth         p99.9 of SET while the keys grow from 1 to 10 million
     python3 benches/versus powerloss      start with an index that is not to be trusted: keys a second
     python3 benches/versus density        bytes a key of index and anonymous memory at 40 counts of keys
+    python3 benches/versus expiry         memory and disk before, with and after keys that expire
     python3 benches/versus writeback      bytes that the kernel writes for the index, a SET
     python3 benches/versus overwrite      overwriting within maxdisk: throughput and latency beside cleaning, write amplification
     python3 benches/versus misses         miss ratios of caches of 1 % and 10 % of a trace's keys, under each eviction policy

@@ -214,17 +214,6 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_or_goes_while_space_is_measured_is_not_room_twice() {
-        // A medium of 100 bytes, of which 40 are in use, until a file of 10 comes or goes between the looks.
-        for (first, second, used) in [(60, 50, 50), (60, 50, 40), (60, 70, 40), (60, 70, 30)] {
-            let (space, looks) = (SpaceLimit::default(), std::cell::Cell::new(0));
-            let free = || Ok(if looks.replace(looks.get() + 1) == 0 { first } else { second });
-            space.measure_with(&free, &|| Ok(used)).expect("nothing fails");
-            assert!(space.allowed.load(Ordering::Relaxed) <= 100, "{first} and {second} free, {used} used");
-        }
-    }
-
-    #[test]
     fn the_log_may_not_take_the_reserve() {
         let space = SpaceLimit::default();
         space.set_limit(100);

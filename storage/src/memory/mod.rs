@@ -1,7 +1,7 @@
 //! What of the log is in memory, within a limit that also counts the index and what the process takes otherwise.
 //!
 //! Hot segments are mapped and populated, and workers read them where they lie. Of others nothing is kept, neither mapped nor in the page
-//! cache, but [copies](crate::copies) of the records that are read again and again. A thread looks several times a second at how often
+//! cache, but copies (`copies`) of the records that are read again and again. A thread looks several times a second at how often
 //! segments and copies are used, and moves the limit's bytes to where they answer most reads.
 //!
 //! Invariants:

@@ -20,10 +20,21 @@ use crate::log::{Durability, Log, Purpose, Segment, SharedMode, Tail};
 use crate::manifest::{Epoch, Manifest, SegmentEntry, SegmentState};
 use crate::mapping::{AppendMap, Appender};
 use crate::options::Options;
-use crate::segment::names::FileName;
+use crate::segment::names::{FileName, MANIFEST, MANIFEST_TMP};
 use crate::segment::{Continuity, Frame, SEGMENT_HEADER, SegmentHeader, SegmentKind, SegmentReader};
 use crate::shard::Values;
 use crate::types::{EpochNumber, Generation, Incarnation, Lsn, STRIPES, WriterId};
+
+/// Replaces the manifest while the index is trusted beside the old one. Was: a kill right after it cost the next start the index.
+fn store_expected(directory: &dyn Directory, manifest: &Manifest, index: &Index) -> Result<()> {
+    let identity = |name| directory.identity(name).map_err(StorageError::io("identify", directory.path(name)));
+    manifest.store_watched(directory, || {
+        if let (Some(current), Some(next)) = (identity(MANIFEST)?, identity(MANIFEST_TMP)?) {
+            index.expect_manifest(current, next);
+        }
+        Ok(())
+    })
+}
 
 /// Cuts what is torn and makes the log of what is left.
 pub(super) fn start(
@@ -31,6 +42,7 @@ pub(super) fn start(
     mut manifest: Manifest,
     mut chain: Chain,
     end: &LogEnd,
+    index: &Index,
     options: &Options,
     report: &mut RecoveryReport,
 ) -> Result<(Arc<Log>, Arc<Values>)> {
@@ -42,7 +54,7 @@ pub(super) fn start(
         let is_retired = |entry: &SegmentEntry| matches!(entry.state, SegmentState::Retired { .. });
         let kept = |entry: &SegmentEntry| is_retired(entry) || chain.links.iter().any(|link| link.header.generation == entry.generation);
         manifest.segments.retain(kept);
-        manifest.store(directory.as_ref())?;
+        store_expected(directory.as_ref(), &manifest, index)?;
         cut.finish(&chain)?;
     }
     report.values_removed = remove_unnamed_values(directory.as_ref(), &mut manifest, &chain, end)?;
@@ -206,7 +218,7 @@ fn create_first(
 /// Ties index and manifest together from here on, and says that the index is in use.
 pub(super) fn bind(log: &Log, index: &Arc<Index>) -> Result<()> {
     let directory = &log.directory;
-    let name = crate::segment::names::MANIFEST;
+    let name = MANIFEST;
     let identity = directory.identity(name).map_err(StorageError::io("identify", directory.path(name)))?;
     if let Some(identity) = identity {
         index.expect_manifest(identity, identity);
@@ -274,7 +286,7 @@ fn remove_leftovers(directory: &dyn Directory, manifest: &mut Manifest) -> Resul
             // Cleaning had replaced it, or had not yet been able to put it in place.
             Some(FileName::Segment(_, generation)) => !manifest.segments.iter().any(|entry| entry.generation == generation),
             Some(FileName::Checkpoint(lsn)) => manifest.checkpoint.is_none_or(|checkpoint| checkpoint.lsn != lsn),
-            _ => name == crate::segment::names::MANIFEST_TMP,
+            _ => name == MANIFEST_TMP,
         };
         if left_over {
             directory.remove(&name).map_err(StorageError::io("remove", directory.path(&name)))?;

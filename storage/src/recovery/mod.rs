@@ -72,7 +72,7 @@ pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options) -> Result<Recov
     if fresh {
         report.kind = RestartKind::Fresh;
     }
-    let (log, values) = finish::start(&directory, manifest, chain, &end, options, &mut report)?;
+    let (log, values) = finish::start(&directory, manifest, chain, &end, &index, options, &mut report)?;
     let index = Arc::new(index);
     finish::bind(&log, &index)?;
     finish::begin_epoch(&log, &index, end.epoch)?;

@@ -165,14 +165,10 @@ impl Checkpointer {
         // Expired keys stay until the image is there. Otherwise its counters might lack one that is in its cells, or that a replayed entry
         // from between the image's start and its counters brings back.
         let no_removals = self.index.unlogged();
-        // All evictions up to the start are in the index.
-        let start = {
-            let _none_under_way = self.index.evicting();
-            self.log.durability().written()
-        };
+        let start = self.log.durability().written();
         let tables = {
-            // Whoever changes the tables holds all stripes from before the append until that is done: what was written up to `start`
-            // has been done once one of them is free.
+            // Whoever changes the tables, or evicts, holds all stripes from before the append until that is done: what was written up to
+            // `start` has been done once one of them is free.
             let _none_under_way = self.index.stripe(0).read();
             self.index.tables()
         };
@@ -253,13 +249,11 @@ impl Checkpointer {
     /// `copied`: cells were; that there are no keys any more has to be told then too.
     fn write_counters(&self, writer: &mut Writer<'_>, number: usize, table: TableSlot, copied: bool) -> Result<()> {
         let (counters, lsn) = {
-            // So that the counters know of all evictions up to the last one, and replay counts those after it.
-            let _none_under_way = self.index.evicting();
             let stripe = self.index.stripe(number).read();
             let slots = (0..STRIPE_SLOTS).map(|n| (n, Slot(number as u16 * STRIPE_SLOTS + n)));
             let counters: Vec<_> =
                 slots.map(|(n, slot)| (n, stripe.slot_counters(&self.index, table, slot))).filter(|(_, c)| c.keys > 0).collect();
-            (counters, stripe.applied(&self.index).max(self.index.evicted()))
+            (counters, stripe.applied(&self.index))
         };
         if counters.is_empty() && !copied {
             return Ok(());

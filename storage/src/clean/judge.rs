@@ -60,6 +60,9 @@ impl From<Fate> for Verdict {
 impl<'a> Judge<'a> {
     /// `oldest`: no segment below the ones being cleaned holds anything.
     pub(super) fn new(log: &'a Log, index: &'a Index, oldest: bool, past: Option<Evidence>, expired: Lsn) -> Self {
+        let began = log.tail.lock().last_time;
+        // Whoever evicts holds all stripes from before the append until it is done: what was dated before has been done once one is free.
+        drop(index.stripe(0).read());
         Self {
             log,
             index,
@@ -67,10 +70,7 @@ impl<'a> Judge<'a> {
             oldest,
             pinned: past.as_ref().map_or(Lsn(u64::MAX), |past| past.pin),
             written: log.durability().written(),
-            began: {
-                let _none_under_way = index.evicting();
-                log.tail.lock().last_time
-            },
+            began,
             now: wall_clock(),
             past,
             expired,

@@ -7,37 +7,17 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::error::{Result, StorageError};
+use crate::error::StorageError;
 use crate::fs::{Directory, FaultyDirectory, MemoryDirectory};
 use crate::options::{Options, SyncMode};
-use crate::shard::{Batch, LockPlan, Shard, Transaction};
+use crate::shard::testing::within;
+use crate::shard::{Batch, LockPlan, Shard};
 use crate::types::{Db, Lsn, UnixMillis};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
     Options { segment_size: 64 << 10, index_reserve: 1 << 30, sync: SyncMode::No, checkpoint_bytes: 256 << 10, ..Options::default() }
-}
-
-/// Runs a transaction, fetching what is cold.
-fn within<R>(shard: &Shard, change: impl Fn(&mut Transaction<'_>) -> Result<R>) -> R {
-    let mut plan = LockPlan::exclusive();
-    plan.add_all();
-    let batch = shard.batch();
-    loop {
-        let mut txn = shard.begin(&batch, &plan);
-        match change(&mut txn) {
-            Ok(result) => {
-                txn.commit().unwrap();
-                return result;
-            }
-            Err(StorageError::Cold(location)) => {
-                drop(txn);
-                batch.add_fetched(shard.fetch_now(location).unwrap());
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 fn get(shard: &Shard, key: &str) -> Option<Vec<u8>> {

@@ -33,7 +33,6 @@ pub(super) struct Leaving {
 /// Evicts keys, which rise by LSN and number. Returns how many were still there: the entry names no others.
 pub(super) fn remove(place: Place<'_>, leaving: &[Leaving]) -> Result<u64> {
     let index = place.index;
-    let _evicting = index.evicting();
     for one in leaving {
         index.prefetch_put(one.table, one.hash, one.slot);
     }
@@ -57,7 +56,6 @@ fn take_out(place: Place<'_>, stripes: &mut [RwLockWriteGuard<'_, Stripe>], leav
         let Some(cell) = cell(stripe, index, one) else { continue };
         stripe.remove(index, one.table, one.hash, one.slot, cell, &one.change);
         stripe.set_last_delete(index, lsn);
-        stripe.set_applied(index, lsn);
         if let Some(value) = one.value {
             place.values.bury(value, lsn);
         }
@@ -65,6 +63,7 @@ fn take_out(place: Place<'_>, stripes: &mut [RwLockWriteGuard<'_, Stripe>], leav
             place.limit.evicted(db, &one.key);
         }
     }
+    stripes.iter_mut().for_each(|stripe| stripe.set_applied(index, lsn));
 }
 
 /// The key's cell, if it is where it was seen: else the key was written again, or is gone, or cleaning has moved its record.

@@ -11,11 +11,11 @@ use super::{EvictionOrder, EvictionPolicy, KEY_BYTES};
 use crate::codec::entry::{EntryView, encode_single, single_len};
 use crate::codec::evicted::Evicted;
 use crate::codec::op::{Op, OpCode};
-use crate::error::{Result, StorageError};
 use crate::fs::{Directory, MemoryDirectory};
 use crate::log::{Frames, Segment};
 use crate::options::{Options, SyncMode};
-use crate::shard::{LockPlan, Shard, Transaction};
+use crate::shard::Shard;
+use crate::shard::testing::within;
 use crate::types::{Db, UnixMillis};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,27 +25,6 @@ const SEGMENT: u64 = 32 << 10;
 fn options(eviction: Option<EvictionPolicy>) -> Options {
     let sizes = Options { segment_size: SEGMENT as u32, index_reserve: 1 << 30, checkpoint_bytes: 1 << 20, ..Options::default() };
     Options { sync: SyncMode::No, data_limit: LIMIT, eviction, expiry_sweep_time: Duration::ZERO, ..sizes }
-}
-
-/// Runs a transaction, fetching what is cold.
-fn within<R>(shard: &Shard, change: impl Fn(&mut Transaction<'_>) -> Result<R>) -> R {
-    let mut plan = LockPlan::exclusive();
-    plan.add_all();
-    let batch = shard.batch();
-    loop {
-        let mut txn = shard.begin(&batch, &plan);
-        match change(&mut txn) {
-            Ok(result) => {
-                txn.commit().unwrap();
-                return result;
-            }
-            Err(StorageError::Cold(location)) => {
-                drop(txn);
-                batch.add_fetched(shard.fetch_now(location).unwrap());
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 fn name(n: u64) -> String {
@@ -246,11 +225,18 @@ fn kill_between_the_entry_and_the_removal_loses_no_eviction() {
     let op = Op::control(OpCode::Evict, &body);
     let log = &cache.shard().log();
     let fill = |out: &mut [u8], head| encode_single(out, head, log.seed, &op);
-    // The process dies with the lock: no replay position comes to lie behind the entry.
-    std::mem::forget(cache.shard().index().evicting());
+    let index = cache.shard().index();
+    let position = index.replay_position();
     log.append(single_len(&op), UnixMillis(0), fill).unwrap();
     // Some key of it is written again before it is removed.
     within(cache.shard(), |txn| txn.put(Db(0), &cache.shard().key(name(0).as_bytes()), b"again", None));
+    // Who evicts holds all stripes, which a replay position waits for: none comes to lie behind the entry before it is carried out.
+    let deadline = Instant::now() + PATIENCE;
+    while index.replay_position().lsn < cache.shard().written_lsn() {
+        assert!(Instant::now() < deadline, "the replay position does not follow");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    index.set_replay_position(position);
     cache.written.insert(name(0), b"again".to_vec());
     cache.reopen(false);
     let after = cache.present(3000);

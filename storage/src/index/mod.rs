@@ -19,7 +19,7 @@
 //! Invariants:
 //! - Pages are reachable from exactly one root entry, or free, or on the list of dropped tables.
 //! - Cells never move in place: growth builds fresh leaves and then switches directory entries.
-//! - Lock order: unlogged changes, evictions, stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
+//! - Lock order: unlogged changes, stripes in ascending order, then the dropped list, then who grows the file, then the allocator.
 
 mod bitmap;
 mod cell;
@@ -92,8 +92,6 @@ pub struct Index {
     header: Mutex<()>,
     /// See [`Index::unlogged`].
     unlogged: Mutex<()>,
-    /// See [`Index::evicting`].
-    evicting: Mutex<()>,
     /// LSN of the last eviction; a copy of what the header says.
     evicted: AtomicU64,
     identity: Option<FileIdentity>,
@@ -310,18 +308,6 @@ impl Index {
     #[must_use]
     pub fn try_unlogged(&self) -> Option<MutexGuard<'_, ()>> {
         self.unlogged.try_lock()
-    }
-
-    /// Held by whoever evicts, from before the append of the entry until the last key that it names has left the index: that is not done
-    /// under the locks of all stripes, as other entries are. Whoever holds it knows that all evictions in the log are in the index, too.
-    pub fn evicting(&self) -> MutexGuard<'_, ()> {
-        self.evicting.lock()
-    }
-
-    /// The same, unless an eviction is under way.
-    #[must_use]
-    pub fn try_evicting(&self) -> Option<MutexGuard<'_, ()>> {
-        self.evicting.try_lock()
     }
 
     /// The LSN of the last `evict` entry; 0: there was none. A record of before may have lost its key to it.

@@ -90,7 +90,6 @@ impl Index {
             dropped: Mutex::default(),
             header: Mutex::default(),
             unlogged: Mutex::default(),
-            evicting: Mutex::default(),
             evicted: AtomicU64::new(0),
             identity,
             repairs: Repairs::default(),

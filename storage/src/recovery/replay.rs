@@ -256,8 +256,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Takes keys out that made room for others. It does not ask what a stripe has applied: an eviction changes one stripe after another, and
-    /// a kill may have ended it in between. A key that was written again has another record, and stays.
+    /// Takes keys out that made room for others. It does not ask what a stripe has applied: a kill may have ended it between two keys. A key that was written again has another record, and stays.
     fn apply_evicted(&mut self, lsn: Lsn, op: &OpView<'_>) -> Result<()> {
         let evicted = Evicted::decode(op.body).map_err(|error| undecodable(lsn, &error))?;
         self.settle()?;

@@ -94,9 +94,8 @@ impl Background {
     }
 }
 
-/// Notes in the index up to where all stripes have applied the log; not while keys are being evicted, which is soon over.
+/// Notes in the index up to where all stripes have applied the log.
 pub(crate) fn note_replay_position(log: &Log, index: &Index) -> Lsn {
-    let Some(_none_evicted) = index.try_evicting() else { return index.replay_position().lsn };
     let position = {
         let tail = log.tail.lock();
         ReplayPosition { lsn: Lsn(tail.next.0 - 1), segment: tail.segment.id(), offset: tail.segment.map().written() as u32 }

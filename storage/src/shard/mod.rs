@@ -73,4 +73,6 @@ pub struct Metadata {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

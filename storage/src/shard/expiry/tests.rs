@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+use crate::shard::testing::within as run;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::clock::Clock;
 use crate::fs::{Directory, FaultyDirectory};
 use crate::index::SlotCounters;
 use crate::options::{Options, SyncMode};
-use crate::shard::{LockPlan, Shard, StorageError, Transaction};
+use crate::shard::Shard;
 use crate::types::{DATABASES, Db, STRIPES, Slot, UnixMillis};
 
 /// A shard whose time the test sets.
@@ -47,26 +48,6 @@ impl Fixture {
 
     fn at(&self, now: i64) {
         self.now.store(now, Ordering::Relaxed);
-    }
-}
-
-fn run<T>(shard: &Shard, work: impl Fn(&mut Transaction<'_>) -> Result<T, StorageError>) -> T {
-    let batch = shard.batch();
-    let mut plan = LockPlan::exclusive();
-    plan.add_all();
-    loop {
-        let mut txn = shard.begin(&batch, &plan);
-        match work(&mut txn) {
-            Ok(value) => {
-                txn.commit().unwrap();
-                return value;
-            }
-            Err(StorageError::Cold(location)) => {
-                drop(txn);
-                batch.add_fetched(shard.fetch_now(location).unwrap());
-            }
-            Err(error) => panic!("{error}"),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod model;
 
 use std::sync::Arc;
 
+use super::testing::run;
 use super::*;
 use crate::fs::Directory;
 use crate::options::{Options, SyncMode};
@@ -20,27 +21,6 @@ pub(super) fn options(sync: SyncMode) -> Options {
 
 pub(super) fn open(directory: &Arc<dyn Directory>) -> Shard {
     Shard::open(directory, options(SyncMode::EverySec)).unwrap()
-}
-
-/// Runs one transaction on all stripes; records that are cold are fetched, as a server would.
-pub(super) fn run<T>(shard: &Shard, work: impl Fn(&mut Transaction<'_>) -> Result<T, StorageError>) -> Result<T, StorageError> {
-    let batch = shard.batch();
-    let mut plan = LockPlan::exclusive();
-    plan.add_all();
-    loop {
-        let mut txn = shard.begin(&batch, &plan);
-        match work(&mut txn) {
-            Ok(value) => {
-                txn.commit()?;
-                return Ok(value);
-            }
-            Err(StorageError::Cold(location)) => {
-                drop(txn);
-                batch.add_fetched(shard.fetch_now(location)?);
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 pub(super) fn set(shard: &Shard, key: &str, value: &[u8]) {

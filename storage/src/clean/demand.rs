@@ -83,7 +83,9 @@ impl Situation<'_> {
         let many = self.retired > (4 * self.checkpoint).max(log / 10).max(4 * self.segment);
         let above: f64 = self.candidates.iter().filter(|candidate| !candidate.eligible).map(Candidate::dead_bytes).sum();
         let enough = self.retired + above as u64 >= self.segment.max(self.checkpoint);
-        let urgent = self.room.wants_checkpoint() && (enough || stuck);
+        // Writers are refused, and there is nothing else to be had: however little it is.
+        let last_resort = self.room.free <= 0.0 && self.retired > 0 && !self.any(true, LEAST_DEAD_URGENT);
+        let urgent = self.room.wants_checkpoint() && (enough || stuck || last_resort);
         let overdue = stuck && self.since_checkpoint > (2 * self.checkpoint).max(2 * self.segment);
         many || urgent || overdue || (self.pass && (self.retired > 0 || stuck))
     }
@@ -138,6 +140,14 @@ mod tests {
         assert!(with(9.0, 4 * SEGMENT + 1).checkpoint && !with(9.0, 9 * SEGMENT).hurry);
         assert!(!with(1.0, SEGMENT - 1).checkpoint);
         assert!(with(1.0, SEGMENT).checkpoint && with(1.0, SEGMENT).hurry);
+    }
+
+    /// Was: what a segment took that was a few bytes short of full was not given back, and nobody could write.
+    #[test]
+    fn a_checkpoint_is_taken_for_however_little_when_there_is_no_room_and_nothing_to_clean() {
+        let with = |live, retired| Situation { room: room(0.0), retired, ..situation(&candidates(live, true)) }.demand().checkpoint;
+        assert!(with(1.0, 1));
+        assert!(!with(1.0, 0) && !with(0.9, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How much of the disk a shard may take.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ pub struct SpaceLimit {
     taken: AtomicU64,
     allocated: AtomicU64,
     noted: AtomicU64,
-    /// What the log leaves free of the limit: for cleaning, and for the checkpoint that lets it give space back.
-    reserve: AtomicU64,
-    /// The part of the reserve that is for entries that free space.
-    for_entries: AtomicU64,
+    /// Bytes of a segment: the log leaves some free of the limit, for cleaning and for entries that free space.
+    segment: AtomicU64,
+    /// What else it leaves free.
+    others: OnceLock<Others>,
     /// Somebody was refused since cleaning last looked, and before it did.
     refused: AtomicBool,
     pressed: AtomicBool,
@@ -31,6 +32,16 @@ pub struct SpaceLimit {
     /// Bytes of the reserve that the segment which cleaning is writing takes.
     lent: AtomicU64,
     hold: Hold,
+}
+
+/// Asked for the bytes that are to stay free for what is not the log: the next checkpoint, which lets cleaning give space back, and the
+/// index. Asked each time, as a log that is written fast fills a small disk between two looks of cleaning.
+struct Others(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Others {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", (self.0)())
+    }
 }
 
 /// Segments that may still be written when the log may not grow any more: by cleaning, one at a time, one of entries that free space, and as
@@ -98,9 +109,23 @@ impl SpaceLimit {
         self.hold.set_rate(rate);
     }
 
-    pub(crate) fn set_reserve(&self, segment: u64, checkpoint: u64) {
-        self.reserve.store(RESERVED_SEGMENTS * segment + checkpoint, Ordering::Relaxed);
-        self.for_entries.store(segment, Ordering::Relaxed);
+    /// Leaves room for some segments of this size.
+    pub(crate) fn reserve_segments(&self, segment: u64) {
+        self.segment.store(segment, Ordering::Relaxed);
+    }
+
+    /// Leaves so many bytes free beside that.
+    pub(crate) fn reserve_for(&self, others: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.others.get_or_init(|| Others(Box::new(others)));
+    }
+
+    /// The part of the reserve that is for entries that free space.
+    fn for_entries(&self) -> u64 {
+        self.segment.load(Ordering::Relaxed)
+    }
+
+    fn reserve(&self) -> u64 {
+        RESERVED_SEGMENTS * self.for_entries() + self.others.get().map_or(0, |others| (others.0)())
     }
 
     /// Tells how much of the reserve cleaning has in use.
@@ -118,8 +143,8 @@ impl SpaceLimit {
     /// limit.
     pub(crate) fn for_log(&self) -> Option<u64> {
         // What cleaning has of the reserve is in what is used.
-        let lent = self.lent.load(Ordering::Relaxed).min(self.for_entries.load(Ordering::Relaxed));
-        let reserve = self.reserve.load(Ordering::Relaxed).saturating_sub(lent);
+        let lent = self.lent.load(Ordering::Relaxed).min(self.for_entries());
+        let reserve = self.reserve().saturating_sub(lent);
         Some(self.bound()?.saturating_sub(reserve).max(1))
     }
 
@@ -165,12 +190,12 @@ impl SpaceLimit {
 
     /// The same for entries that free space: they may take a part of the reserve.
     pub(crate) fn admits_from_reserve(&self, more: u64) -> bool {
-        self.for_log().is_none_or(|bound| self.used() + more <= bound + self.for_entries.load(Ordering::Relaxed))
+        self.for_log().is_none_or(|bound| self.used() + more <= bound + self.for_entries())
     }
 
     /// The same for a job of cleaning: all but what a checkpoint needs, without which nothing is given back.
     pub(crate) fn admits_job(&self, more: u64) -> bool {
-        self.for_log().is_none_or(|bound| self.used() + more <= bound + 2 * self.for_entries.load(Ordering::Relaxed))
+        self.for_log().is_none_or(|bound| self.used() + more <= bound + 2 * self.for_entries())
     }
 
     /// Takes so many bytes for a value segment; false if there is no room for them.
@@ -207,7 +232,7 @@ mod tests {
         space.set_measured(0, 1 << 30, ROOM);
         assert!(space.admits(1 << 40));
         assert!(space.share() < 0.001);
-        space.set_reserve(10, 0);
+        space.reserve_segments(10);
         space.set_measured(0, 80, 40);
         assert!(space.admits(10));
         assert!(!space.admits(11));
@@ -217,7 +242,8 @@ mod tests {
     fn the_log_may_not_take_the_reserve() {
         let space = SpaceLimit::default();
         space.set_limit(100);
-        space.set_reserve(5, 10);
+        space.reserve_segments(5);
+        space.reserve_for(|| 10);
         space.set_measured(0, 70, ROOM);
         assert!(space.admits(5));
         assert!(!space.admits(6));
@@ -255,7 +281,7 @@ mod tests {
         let space = SpaceLimit::default();
         assert_eq!(space.free(), None);
         space.set_limit(100);
-        space.set_reserve(10, 0);
+        space.reserve_segments(10);
         space.set_measured(0, 85, ROOM);
         assert_eq!(space.free(), Some(-15));
         space.set_lent(8);

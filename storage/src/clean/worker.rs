@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::budget::{self, Freed, Growth, Load, Room, Throttle};
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Result, StorageError};
 use crate::evict::is_main;
 use crate::history::HistoryRetention;
-use crate::index::{Index, STORED_CELL_BYTES};
+use crate::index::Index;
 use crate::log::{Log, SealedCounts, Segment};
 use crate::segment::footer::Footer;
 use crate::shard::Values;
@@ -61,6 +61,8 @@ pub(super) struct Worker {
     known_past: Known,
     expired: ExpiredEntries,
     freed: Freed,
+    /// How many checkpoints are still to find room.
+    checkpoints: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -96,6 +98,7 @@ impl Worker {
             known_past: Known::default(),
             expired: ExpiredEntries::default(),
             freed: Freed::default(),
+            checkpoints: reserve_space(log, index),
         }
     }
 
@@ -135,6 +138,7 @@ impl Worker {
         self.log.durability().check()?;
         self.log.space.look_at_refused();
         self.retired.remove(&self.log, &self.index, &self.checkpointer, &self.shared.counts)?;
+        self.checkpoints.store(checkpoints_to_come(&self.log), Ordering::Relaxed);
         let room = self.look().room()?;
         self.move_pin();
         // Who is about to open one of them finds that its key has changed, at worst.
@@ -242,7 +246,7 @@ impl Worker {
             room,
             pass: self.shared.pass(),
             retired: self.retired.bytes(),
-            checkpoint: self.log.checkpoint_estimate(&self.index),
+            checkpoint: self.index.checkpoint_estimate(),
             since_checkpoint: self.checkpointer.status().log_bytes_since,
         }
     }
@@ -250,7 +254,6 @@ impl Worker {
     fn look(&self) -> Look {
         Look {
             log: Arc::clone(&self.log),
-            index: Arc::clone(&self.index),
             retired: self.retired.bytes(),
             growth: self.growth.rate(),
             freed: self.freed.rate(),
@@ -339,17 +342,22 @@ impl Worker {
     }
 }
 
-impl Log {
-    /// Bytes that a checkpoint takes, roughly.
-    pub(crate) fn checkpoint_estimate(&self, index: &Index) -> u64 {
-        index.bytes_used() * STORED_CELL_BYTES as u64 / 16
-    }
+/// Has the log leave free what checkpoints take, and the index. Returns where the number of checkpoints is looked up.
+fn reserve_space(log: &Log, index: &Arc<Index>) -> Arc<AtomicU64> {
+    let checkpoints = Arc::new(AtomicU64::new(checkpoints_to_come(log)));
+    let (number, index) = (Arc::clone(&checkpoints), Arc::clone(index));
+    log.space.reserve_for(move || number.load(Ordering::Relaxed) * index.checkpoint_estimate() + index.next_growth());
+    checkpoints
+}
+
+/// A new checkpoint stands beside the last one for a while; without one, there will be two.
+fn checkpoints_to_come(log: &Log) -> u64 {
+    if log.manifest.lock().checkpoint.is_some() { 1 } else { 2 }
 }
 
 /// What is needed to find out how much room there is.
 struct Look {
     log: Arc<Log>,
-    index: Arc<Index>,
     /// Bytes of segments that wait for a checkpoint.
     retired: u64,
     /// Bytes a second by which the log grows, and that cleaning frees.
@@ -364,9 +372,6 @@ impl Look {
     fn room(&self) -> Result<Room> {
         let (log, space) = (&self.log, &self.log.space);
         let segment = u64::from(log.segment_size);
-        // A new checkpoint stands beside the last one for a while; without one, there will be two.
-        let checkpoints = if log.manifest.lock().checkpoint.is_some() { 1 } else { 2 };
-        space.set_reserve(segment, checkpoints * log.checkpoint_estimate(&self.index));
         space.measure(log.directory.as_ref()).map_err(StorageError::io("measure", log.directory.path("")))?;
         let Some(free) = space.free() else {
             space.hold_writers(None);

@@ -165,7 +165,7 @@ impl Worker {
 
     fn disk_target(&self) -> Option<u64> {
         let room = self.log.space.for_log()?;
-        let index = self.index.bytes_used() + self.log.checkpoint_estimate(&self.index);
+        let index = self.index.bytes_used() + self.index.checkpoint_estimate();
         Some((room.saturating_sub(index) as f64 * DISK_SHARE) as u64)
     }
 

@@ -64,7 +64,7 @@ use crate::types::{KeyHash, Location, Lsn, STRIPES, Slot};
 use directory::Directory;
 use header::Header;
 use intent::Repairs;
-use layout::{INTENT_AT, LEAF_PAGES, LINE, PAGE, PAGE_FULL, ROOT, ROOT_EXPIRES_AT, ROOT_KEYS_AT, ROOTS_AT, stripe_at};
+use layout::{FILE_STEP, INTENT_AT, LEAF_PAGES, LINE, PAGE, PAGE_FULL, ROOT, ROOT_EXPIRES_AT, ROOT_KEYS_AT, ROOTS_AT, stripe_at};
 use pages::Pages;
 use reclaim::Dropped;
 
@@ -111,10 +111,24 @@ impl Index {
     /// Growing the file ahead of need, with a larger number, keeps the allocation out of the writers' way.
     #[inline]
     pub fn reserve(&self, puts: usize) -> Result<(), IndexError> {
+        self.pages.reserve(u32::try_from(Self::pages_for(puts)).unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    fn pages_for(puts: usize) -> usize {
         // A put may make a table and replace a leaf; new leaves are no emptier than half. The margin covers what other writers
         // take between their reservation and their puts, and a directory that doubles.
-        let pages = RESERVE_MARGIN + puts.div_ceil(PAGE_FULL / 2) + if puts == 0 { 0 } else { 2 * LEAF_PAGES + 2 };
-        self.pages.reserve(u32::try_from(pages).unwrap_or(u32::MAX))
+        RESERVE_MARGIN + puts.div_ceil(PAGE_FULL / 2) + if puts == 0 { 0 } else { 2 * LEAF_PAGES + 2 }
+    }
+
+    /// Bytes by which the file is to grow soon; 0 while it has pages for a good many keys.
+    pub(crate) fn next_growth(&self) -> u64 {
+        if self.pages.free_bytes() < FILE_STEP / 2 { FILE_STEP as u64 } else { 0 }
+    }
+
+    /// Bytes by which [`reserve`](Self::reserve) would grow the file.
+    pub(crate) fn growth_for(&self, puts: usize) -> u64 {
+        (Self::pages_for(puts) * PAGE).saturating_sub(self.pages.free_bytes()).next_multiple_of(FILE_STEP) as u64
     }
 
     /// Releases pages of dropped tables, about `leaves` leaves of them. Returns whether more is left.
@@ -237,6 +251,12 @@ impl Index {
     #[must_use]
     pub fn bytes_used(&self) -> u64 {
         self.pages.used_bytes()
+    }
+
+    /// Bytes that a checkpoint takes, roughly.
+    pub(crate) fn checkpoint_estimate(&self) -> u64 {
+        // A cell of the index takes some 16 bytes with the use counts, the extras and the gaps beside it.
+        self.bytes_used() * STORED_CELL_BYTES as u64 / 16
     }
 
     /// Bytes of the file.

@@ -177,6 +177,11 @@ impl Pages {
         }
     }
 
+    /// Bytes of the file that nobody uses.
+    pub fn free_bytes(&self) -> usize {
+        self.free.load(Ordering::Relaxed) as usize * PAGE
+    }
+
     fn publish(&self, allocator: &Bitmap) {
         self.free.store(allocator.free(), Ordering::Relaxed);
         self.end.store(allocator.pages(), Ordering::Relaxed);

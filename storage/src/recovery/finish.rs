@@ -113,7 +113,7 @@ pub(super) fn start(
         copies: crate::copies::Copies::default(),
     };
     log.space.set_limit(options.disk_limit);
-    log.space.set_reserve(u64::from(options.segment_size), 0);
+    log.space.reserve_segments(u64::from(options.segment_size));
     let values = Values::new(Arc::clone(directory), history, shard, Arc::clone(&log.space));
     Ok((Arc::new(log), Arc::new(values)))
 }

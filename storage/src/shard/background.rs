@@ -154,8 +154,10 @@ impl Worker {
             if self.log.durability().written() != self.noted {
                 self.noted = note_replay_position(&self.log, &self.index);
             }
-            // Without room, writers get their own error; nothing is to be done here.
-            let _ = self.index.reserve(RESERVE_AHEAD);
+            // Not into what the log leaves free. Without room, writers get their own error; nothing is to be done here.
+            if self.log.space.admits(self.index.growth_for(RESERVE_AHEAD)) {
+                let _ = self.index.reserve(RESERVE_AHEAD);
+            }
             let more = reclaim(&self.log, &self.index, &self.values, RECLAIM) | self.warmer.step();
             if asked || self.checkpointer.is_due() {
                 checkpoint_thread = self.checkpoint(checkpoint_thread);

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use esker_storage::shard::Shard;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::command::{Counters, Gates};
@@ -14,11 +16,19 @@ use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
+use crate::shard::{InService, Served};
+
+/// The shard in service, held for a short time.
+pub type ShardGuard = arc_swap::Guard<Arc<Served>>;
 
 /// The server's shared state; one a process, behind an `Arc`.
 pub struct Server {
-    /// The data.
-    pub shard: Shard,
+    /// The data; see [`Server::shard`].
+    pub(crate) shard: ArcSwap<Served>,
+    /// Whose listeners count.
+    pub(crate) in_service: InService,
+    /// Held while options are brought to a shard, so that one that is put in service meanwhile does not miss them.
+    pub(crate) options: Mutex<()>,
     /// The options.
     pub config: Config,
     /// Conditions that take commands off the fast path.
@@ -60,7 +70,9 @@ impl Server {
     #[must_use]
     pub fn with_config(shard: Shard, workers: usize, config: Config) -> Self {
         let server = Self {
-            shard,
+            shard: ArcSwap::from_pointee(Served::new(shard, 1)),
+            in_service: InService::default(),
+            options: Mutex::new(()),
             config,
             gates: Arc::default(),
             counters: Counters::new(workers),
@@ -77,9 +89,7 @@ impl Server {
             node: OnceLock::new(),
         };
         server.config_changed();
-        server.watch_flushes();
-        server.watch_expiry();
-        server.watch_eviction();
+        server.listen_to(&server.shard());
         server
     }
 
@@ -107,7 +117,7 @@ impl Server {
     pub fn last_save(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = now.saturating_sub(self.started.elapsed()).as_secs();
-        (self.shard.checkpoint_status().last_done.0 as u64 / 1000).max(started)
+        (self.shard().checkpoint_status().last_done.0 as u64 / 1000).max(started)
     }
 
     /// A client that may have been a MONITOR has left, or has sent RESET.

@@ -77,12 +77,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     tracing::info!("stopping");
     workers.stop();
     let _ = remembering.join();
-    if !at_once && let Err(error) = server.shard.checkpoint() {
+    if !at_once && let Err(error) = server.shard().checkpoint() {
         // The log has all of it; only a start after power loss takes longer.
         tracing::error!("stopping without a checkpoint: {error}");
     }
     // Last of all, when nobody writes any more.
-    server.shard.close()?;
+    server.shard().close()?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -112,7 +112,8 @@ fn probe(dir: &Path) -> io::Result<()> {
 fn announce(server: &Server, listeners: &Listeners, dir: &Path, started: Instant) {
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     println!("Esker {} ready on {}", env!("CARGO_PKG_VERSION"), addresses.join(", "));
-    let report = server.shard.recovery_report();
+    let shard = server.shard();
+    let report = shard.recovery_report();
     println!(
         "data directory {}: {} keys, {} restart, recovered in {:.1} ms, ready after {:.1} ms",
         dir.display(),

@@ -9,6 +9,7 @@ use super::{CommandError, WorkerCounters};
 use crate::protocol::Reply;
 use crate::server::Server;
 use crate::session::Session;
+use crate::shard::Served;
 
 /// What a handler gets.
 pub struct Call<'a, 't> {
@@ -20,6 +21,8 @@ pub struct Call<'a, 't> {
     pub session: &'a mut Session,
     /// What all connections share.
     pub server: &'a Server,
+    /// The shard that `txn` is of.
+    pub shard: &'a Served,
     /// Access to the data; the stripes of the command's keys are locked.
     pub txn: &'a mut Transaction<'t>,
     /// The counters of the worker that runs it.
@@ -78,7 +81,7 @@ impl<'a> Call<'a, '_> {
     /// Argument `i` as a key.
     #[must_use]
     pub fn key(&self, i: usize) -> Key<'a> {
-        self.server.shard.key(self.args[i])
+        self.shard.key(self.args[i])
     }
 
     /// Argument `i` as a 64-bit integer, by Redis's strict rules.

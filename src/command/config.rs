@@ -70,8 +70,8 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 fn resetstat(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     call.server.counters.reset();
     call.server.stats.reset();
-    call.server.shard.reset_expiry_figures();
-    call.server.shard.reset_eviction_figures();
+    call.shard.reset_expiry_figures();
+    call.shard.reset_eviction_figures();
     call.reply.ok();
     Ok(())
 }

@@ -116,7 +116,7 @@ fn log(call: &mut Call<'_, '_>) {
 }
 
 fn set_active_expire(call: &mut Call<'_, '_>) {
-    call.server.shard.set_active_expiry(call.arg(2) != b"0");
+    call.shard.set_active_expiry(call.arg(2) != b"0");
     call.reply.ok();
 }
 

@@ -15,6 +15,7 @@ use super::{Call, CommandError, Effect, Flags, Gates, Spec, WorkerCounters, hook
 use crate::protocol::Reply;
 use crate::server::Server;
 use crate::session::Session;
+use crate::shard::Served;
 
 /// A reply that grew by more than this made its command worth timing by itself.
 const LARGE_REPLY: usize = 64 << 10;
@@ -23,6 +24,8 @@ const LARGE_REPLY: usize = 64 << 10;
 pub struct Turn<'s> {
     /// What all connections share.
     pub server: &'s Server,
+    /// The shard of the whole batch, whatever takes its place meanwhile.
+    pub shard: &'s Served,
     /// The storage's view of the batch: time and pins.
     pub batch: Batch,
     /// What the connection has to do, after [`Outcome::Effects`]; it takes them out.
@@ -58,10 +61,11 @@ pub enum Outcome {
 impl<'s> Turn<'s> {
     /// Begins a batch on worker `worker`.
     #[must_use]
-    pub fn new(server: &'s Server, worker: usize) -> Self {
+    pub fn new(server: &'s Server, shard: &'s Served, worker: usize) -> Self {
         Self {
             server,
-            batch: server.shard.batch(),
+            shard,
+            batch: shard.batch(),
             effects: Vec::new(),
             lsn: Lsn(0),
             patient: true,
@@ -98,9 +102,9 @@ impl<'s> Turn<'s> {
     }
 
     fn get(&mut self, session: &Session, key: &[u8], reply: &mut Reply) -> bool {
-        let key = self.server.shard.key(key);
+        let key = self.shard.key(key);
         let mark = reply.mark();
-        let shown = self.server.shard.read_plain(&self.batch, session.db, &key, |value| {
+        let shown = self.shard.read_plain(&self.batch, session.db, &key, |value| {
             match value {
                 Some(value) => reply.bulk(value),
                 None => reply.null(),
@@ -117,8 +121,8 @@ impl<'s> Turn<'s> {
     }
 
     fn set(&mut self, session: &Session, key: &[u8], value: &[u8], reply: &mut Reply) -> bool {
-        let key = self.server.shard.key(key);
-        let Some(lsn) = self.server.shard.write_plain(&self.batch, session.db, &key, value) else { return false };
+        let key = self.shard.key(key);
+        let Some(lsn) = self.shard.write_plain(&self.batch, session.db, &key, value) else { return false };
         self.lsn = self.lsn.max(lsn);
         reply.ok();
         self.sets += 1;
@@ -196,11 +200,11 @@ impl<'s> Turn<'s> {
     /// Locks, runs, commits: one command that stands by itself.
     fn execute(&mut self, session: &mut Session, spec: &Spec, id: CommandId, args: &[&[u8]], reply: &mut Reply) -> Outcome {
         let mut plan = plan::new(spec);
-        plan::extend(&mut plan, spec, args, &self.server.shard);
+        plan::extend(&mut plan, spec, args, self.shard);
         let mark = reply.mark();
-        let mut txn = self.server.shard.begin(&self.batch, &plan);
-        let (server, counters, effects) = (self.server, self.counters, &mut self.effects);
-        let result = (spec.handler)(&mut Call { args, reply, session, server, txn: &mut txn, counters, effects });
+        let mut txn = self.shard.begin(&self.batch, &plan);
+        let (server, shard, counters, effects) = (self.server, self.shard, self.counters, &mut self.effects);
+        let result = (spec.handler)(&mut Call { args, reply, session, server, shard, txn: &mut txn, counters, effects });
         let result = result.and_then(|()| Ok(txn.commit()?));
         match result {
             Ok(lsn) => self.lsn = self.lsn.max(lsn.unwrap_or_default()),
@@ -229,7 +233,7 @@ impl<'s> Turn<'s> {
     /// cleaning needs, too.
     #[cold]
     pub(super) fn may_wait(&self, error: &StorageError) -> bool {
-        self.patient && error.is_disk_full() && self.server.shard.log().take_back_refusal()
+        self.patient && error.is_disk_full() && self.shard.log().take_back_refusal()
     }
 
     fn take_back(&mut self, mark: usize, reply: &mut Reply) {

@@ -109,7 +109,8 @@ fn a_turn_tells_the_newest_entry_that_it_wrote() {
     let client = Client::new();
     let (server, mut session) = (Arc::clone(&client.server), client.session);
     let mut reply = Reply::new(Version::Resp2);
-    let mut turn = Turn::new(&server, 0);
+    let shard = server.shard();
+    let mut turn = Turn::new(&server, &shard, 0);
     turn.run(&mut session, &[b"GET", b"k"], &mut reply);
     assert_eq!(turn.lsn, Lsn(0));
     turn.run(&mut session, &[b"SET", b"k", b"v"], &mut reply);
@@ -128,7 +129,8 @@ fn a_large_reply_is_timed_by_itself() {
     let (server, mut session) = (Arc::clone(&client.server), client.session);
     let value = vec![b'x'; 1 << 20];
     let mut reply = Reply::new(Version::Resp2);
-    let mut turn = Turn::new(&server, 0);
+    let shard = server.shard();
+    let mut turn = Turn::new(&server, &shard, 0);
     turn.run(&mut session, &[b"SET", b"k", &value], &mut reply);
     let totals = server.counters.command(id_of("set").unwrap());
     assert_eq!(totals.calls, 1, "counted before the turn ends");

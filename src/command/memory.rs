@@ -59,7 +59,7 @@ enum Figure {
 fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     use Figure::{Count, Ratio};
     let process = memory();
-    let index = call.server.shard.index().bytes_used();
+    let index = call.shard.index().bytes_used();
     let used = process.anonymous + index;
     let startup = call.server.stats.startup_memory();
     let of_used = |bytes: u64| if used == 0 { 0.0 } else { bytes as f64 / used as f64 };
@@ -105,7 +105,7 @@ fn stats(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn doctor(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let process = memory();
-    let used = process.anonymous + call.server.shard.index().bytes_used();
+    let used = process.anonymous + call.shard.index().bytes_used();
     let limit = call.server.config.memory_limit();
     let verdict = if used > limit {
         "more than memory-limit allows: give the server more memory, or store less"

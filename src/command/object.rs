@@ -116,7 +116,7 @@ fn idletime(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn freq(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let found = call.txn.uses(call.session.db, &call.key(2))?;
-    let counts = call.server.shard.eviction().is_some_and(|policy| policy.order == EvictionOrder::Lfu);
+    let counts = call.shard.eviction().is_some_and(|policy| policy.order == EvictionOrder::Lfu);
     match found {
         Some(_) if !counts => {
             return Err(CommandError::Text(

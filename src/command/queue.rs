@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::table::CommandId;
 use super::{Flags, Spec, plan};
+use crate::shard::Served;
 
 /// A connection's transaction: what is queued and what is watched.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ pub(super) struct Queued {
 /// A watched key and its version when WATCH came.
 #[derive(Debug)]
 struct Watched {
+    /// The number of the shard: its versions say nothing of another's.
+    shard: u64,
     db: Db,
     key: Box<[u8]>,
     version: Lsn,
@@ -90,9 +93,9 @@ impl Queue {
     }
 
     /// Watches a key, which is at this version now. Of one that is watched already the earlier version counts.
-    pub(super) fn watch(&mut self, db: Db, key: &[u8], version: Lsn) {
+    pub(super) fn watch(&mut self, shard: u64, db: Db, key: &[u8], version: Lsn) {
         if !self.watched.iter().any(|known| known.db == db && *known.key == *key) {
-            self.watched.push(Watched { db, key: key.into(), version });
+            self.watched.push(Watched { shard, db, key: key.into(), version });
         }
     }
 
@@ -109,10 +112,10 @@ impl Queue {
         self.commands.push(command);
     }
 
-    /// Whether a watched key has changed since WATCH.
-    pub(super) fn is_stale(&self, shard: &Shard, txn: &Transaction<'_>) -> Result<bool, StorageError> {
+    /// Whether a watched key has changed since WATCH; in another shard each has.
+    pub(super) fn is_stale(&self, shard: &Served, txn: &Transaction<'_>) -> Result<bool, StorageError> {
         for watched in &self.watched {
-            if txn.version(watched.db, &shard.key(&watched.key))? != watched.version {
+            if watched.shard != shard.number() || txn.version(watched.db, &shard.key(&watched.key))? != watched.version {
                 return Ok(true);
             }
         }

@@ -163,7 +163,7 @@ fn time(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn save(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    if call.server.shard.checkpoint_status().running {
+    if call.shard.checkpoint_status().running {
         return Err(CommandError::Text("ERR Background save already in progress"));
     }
     call.effects.push(Effect::Checkpoint);
@@ -177,7 +177,7 @@ fn bgsave(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         [_, option] if option.eq_ignore_ascii_case(b"schedule") => true,
         _ => return Err(CommandError::Syntax),
     };
-    if call.server.shard.checkpoint_status().running {
+    if call.shard.checkpoint_status().running {
         if !scheduled {
             return Err(CommandError::Text("ERR Background save already in progress"));
         }

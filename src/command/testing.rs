@@ -49,7 +49,8 @@ impl Client {
     /// Runs a request; its reply as it is on the wire.
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         let mut reply = Reply::new(self.version);
-        let mut turn = Turn::new(&self.server, 0);
+        let shard = self.server.shard();
+        let mut turn = Turn::new(&self.server, &shard, 0);
         self.outcome = turn.run(&mut self.session, args, &mut reply);
         self.effects = std::mem::take(&mut turn.effects);
         turn.finish();

@@ -99,7 +99,7 @@ fn watch(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     for i in 1..call.args.len() {
         let key = call.key(i);
         let version = call.txn.version(db, &key)?;
-        call.session.queue.watch(db, key.bytes(), version);
+        call.session.queue.watch(call.shard.number(), db, key.bytes(), version);
     }
     call.reply.ok();
     Ok(())
@@ -168,21 +168,21 @@ pub(super) fn exec(turn: &mut Turn<'_>, session: &mut Session, id: CommandId, re
 }
 
 fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &mut Reply) -> Run {
-    let plan = queue.plan(&turn.server.shard);
-    let mut txn = turn.server.shard.begin(&turn.batch, &plan);
-    match queue.is_stale(&turn.server.shard, &txn) {
+    let plan = queue.plan(turn.shard);
+    let mut txn = turn.shard.begin(&turn.batch, &plan);
+    match queue.is_stale(turn.shard, &txn) {
         Ok(false) => {}
         Ok(true) => return Run::Stale,
         Err(StorageError::Cold(location)) => return Run::Cold(location),
         Err(error) => return Run::Failed(error.into()),
     }
     reply.array(queue.commands.len());
-    let Turn { server, effects, counters, clock, .. } = turn;
+    let Turn { server, shard, effects, counters, clock, .. } = turn;
     let mut took = Vec::with_capacity(queue.commands.len());
     for command in &queue.commands {
         let args = command.args();
         let (mark, effects_before, savepoint) = (reply.mark(), effects.len(), txn.savepoint());
-        let mut call = Call { args: &args, reply, session, server, txn: &mut txn, counters, effects };
+        let mut call = Call { args: &args, reply, session, server, shard, txn: &mut txn, counters, effects };
         match (command.spec.handler)(&mut call) {
             Ok(()) => {}
             Err(CommandError::Storage(StorageError::Cold(location))) => return Run::Cold(location),

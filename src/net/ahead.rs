@@ -3,7 +3,7 @@
 //!
 //! Only a hint: a request in another form than plain arrays of short headers ends the look, and it is parsed in full later anyway.
 
-use esker_storage::shard::Expected;
+use esker_storage::shard::{Expected, Shard};
 use smallvec::SmallVec;
 
 use super::connection::Connection;
@@ -14,8 +14,7 @@ pub(super) const REQUESTS: usize = 16;
 impl Connection {
     /// Asks for the memory of the keys of the next requests.
     #[inline]
-    pub(super) fn look_ahead(&self, input: &[u8]) {
-        let shard = &self.server.shard;
+    pub(super) fn look_ahead(&self, shard: &Shard, input: &[u8]) {
         let mut expected = SmallVec::<[Expected<'_>; REQUESTS]>::new();
         let mut rest = input;
         for _ in 0..REQUESTS {

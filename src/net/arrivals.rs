@@ -10,6 +10,7 @@ use esker_storage::types::Db;
 use smallvec::SmallVec;
 
 use super::ahead::{REQUESTS, first_key};
+use crate::server::Server;
 
 /// Longer requests are run at once: copying them costs more than waiting for memory.
 const LONGEST: usize = 1024;
@@ -42,11 +43,11 @@ pub(super) fn note(input: &[u8], db: Db) -> bool {
 
 /// Asks for the memory of all keys that were noted since the last time.
 #[inline]
-pub(super) fn look_ahead(shard: &Shard) {
+pub(super) fn look_ahead(server: &Server) {
     ARRIVALS.with_borrow_mut(|arrivals| {
         // A request that came alone is run next: there is nothing to do in the meantime.
         if arrivals.keys.len() > 1 {
-            arrivals.look(shard);
+            arrivals.look(&server.shard());
         }
         arrivals.keys.clear();
         arrivals.bytes.clear();

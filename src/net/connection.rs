@@ -24,6 +24,7 @@ use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::server::Server;
 use crate::session::Session;
+use crate::shard::Served;
 
 /// While this much waits to be sent, no more is read: a client that never reads its replies is held back by TCP, not by memory.
 const UNSENT_PAUSES_READING: usize = 256 * 1024 * 1024;
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     pub(super) runnable: bool,
     /// How long the cut request is at least.
     pub(super) needed: usize,
+    /// The number of the shard that its last turn ran on, and that all it keeps from there is of.
+    pub(super) shard: u64,
     /// Records read from disk for the command that is run again.
     pub(super) fetched: Vec<FetchedRecord>,
     /// Whether it has waited for room in the log in vain.
@@ -72,6 +75,7 @@ impl Connection {
             consumed: 0,
             runnable: false,
             needed: 0,
+            shard: 0,
             fetched: Vec::new(),
             out_of_patience: false,
             upload: None,
@@ -91,7 +95,7 @@ impl Connection {
             lookout::note_turn();
             yield_once().await;
             if end.put_aside {
-                arrivals::look_ahead(&self.server.shard);
+                arrivals::look_ahead(&self.server);
                 end = self.run_own_input();
             }
             if !self.finish(end).await {
@@ -102,12 +106,12 @@ impl Connection {
 
     /// What follows a turn: waiting as asked, then one write. False: the connection ends.
     async fn finish(&mut self, end: TurnEnd) -> bool {
-        if end.lsn > Lsn(0) && !self.is_flushed(end.lsn).await {
+        if end.lsn > Lsn(0) && !self.is_flushed(end.shard, end.lsn).await {
             return false;
         }
         let mut alive = true;
         if let Some(wait) = end.wait {
-            alive = self.wait(wait).await;
+            alive = self.wait(wait, end.wait_on).await;
         }
         alive &= self.send().is_ok();
         if end.close {
@@ -118,32 +122,33 @@ impl Connection {
 
     /// Waits until the log is flushed as far as the fsync mode asks. False: it never will be, and what became of the writes is unknown,
     /// so the connection ends without a reply.
-    async fn is_flushed(&self, lsn: Lsn) -> bool {
-        let log = self.server.shard.log().durability();
-        !self.server.waits_for_flush() || self.server.durability.wait(self.worker, lsn, || log.is_poisoned()).await
+    async fn is_flushed(&self, shard: u64, lsn: Lsn) -> bool {
+        let is_lost = || self.server.shard().log().durability().is_poisoned();
+        !self.server.waits_for_flush() || self.server.durability.wait(self.worker, shard, lsn, is_lost).await
     }
 
     /// Waits as asked. False: the connection ends.
-    async fn wait(&mut self, wait: Wait) -> bool {
+    async fn wait(&mut self, wait: Wait, on: Option<Arc<Served>>) -> bool {
         let mut alive = true;
         self.session.client.shown().blocked = true;
-        match wait {
-            Wait::Sleep(duration) => tokio::time::sleep(duration).await,
-            Wait::Pause(now) => self.server.clients.pause_change(now).await,
-            Wait::Room => self.out_of_patience = !self.server.room().await,
-            Wait::Fetch(wanted) => self.fetched.extend(self.server.fetch(wanted).await),
-            Wait::LookBack => self.look_back().await,
-            Wait::Checkpoint => self.server.checkpoint().await,
-            Wait::Upload => alive = self.finish_upload().await,
+        match (wait, on) {
+            (Wait::Sleep(duration), _) => tokio::time::sleep(duration).await,
+            (Wait::Pause(now), _) => self.server.clients.pause_change(now).await,
+            (Wait::Upload, _) => alive = self.finish_upload().await,
+            (Wait::Room, Some(shard)) => self.out_of_patience = !shard.has_room().await,
+            (Wait::Fetch(wanted), Some(shard)) => self.fetched.extend(shard.fetched(wanted).await),
+            (Wait::LookBack, Some(shard)) => self.look_back(&shard).await,
+            (Wait::Checkpoint, Some(shard)) => shard.checkpoint_taken().await,
+            (Wait::Room | Wait::Fetch(_) | Wait::LookBack | Wait::Checkpoint, None) => {}
         }
         self.session.client.shown().blocked = false;
         alive
     }
 
     /// Has the session's question about the past answered.
-    async fn look_back(&mut self) {
+    async fn look_back(&mut self, shard: &Served) {
         if let Some(question) = self.session.question.take() {
-            self.session.answer = Some(self.server.look_back(question).await);
+            self.session.answer = Some(shard.looked_back(question).await);
         }
     }
 

@@ -1,14 +1,18 @@
 //! Replies that wait for a flush. Whoever runs a write only registers; the worker's porter, a task that comes after all that are ready,
 //! has one flush done for everyone and wakes them. A flush that another thread did is reported to each porter with waiters.
 //!
-//! Invariants: `flushed` never goes back. A waiter registers before it looks at `flushed` a last time, and the syncer moves `flushed`
-//! before it looks for waiters (both sequentially consistent), so no flush passes a waiter by.
+//! Invariants:
+//! - Of one shard, `flushed` never goes back. A waiter registers before it looks at `flushed` a last time, and the syncer moves `flushed`
+//!   before it looks for waiters (both sequentially consistent), so no flush passes a waiter by.
+//! - What one shard has flushed is never taken for what another has: each has a word of its own, with its number. Whoever waits for a
+//!   shard that was replaced is told that its flush will never come.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
+use arc_swap::ArcSwap;
 use esker_storage::types::Lsn;
 use parking_lot::Mutex;
 
@@ -18,10 +22,42 @@ use super::yield_once;
 /// ready is read before the one fdatasync of a turn: a request that just missed it waits twice as long.
 const GATHERINGS: usize = 4;
 
+/// How far the log of one shard is flushed.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    shard: u64,
+    lsn: AtomicU64,
+}
+
+impl Flushed {
+    /// Of the shard with this number.
+    #[must_use]
+    pub fn new(shard: u64) -> Self {
+        Self { shard, lsn: AtomicU64::new(0) }
+    }
+
+    /// It is flushed up to `lsn` at least; returns how far it was known to be.
+    pub fn raise(&self, lsn: Lsn) -> Lsn {
+        Lsn(self.lsn.fetch_max(lsn.0, Ordering::SeqCst))
+    }
+
+    fn covers(&self, lsn: Lsn) -> bool {
+        self.lsn.load(Ordering::SeqCst) >= lsn.0
+    }
+}
+
+/// Someone who waits.
+#[derive(Debug)]
+struct Waiter {
+    shard: u64,
+    lsn: Lsn,
+    waker: Waker,
+}
+
 /// The waiters of one worker.
 #[derive(Debug, Default)]
 struct Gate {
-    waiting: Mutex<Vec<(Lsn, Waker)>>,
+    waiting: Mutex<Vec<Waiter>>,
     /// The worker's own task that wakes the others: a wake from another thread costs a system call, one on the worker's own thread none.
     porter: Mutex<Option<Waker>>,
     has_waiters: AtomicBool,
@@ -38,14 +74,14 @@ impl Gate {
         }
     }
 
-    /// Wakes those whose flush is done.
-    fn release(&self, flushed: Lsn) {
-        let flushed = if self.recheck.swap(false, Ordering::SeqCst) { Lsn(u64::MAX) } else { flushed };
+    /// Wakes those whose flush is done, and those who wait in vain.
+    fn release(&self, flushed: &Flushed) {
+        let all = self.recheck.swap(false, Ordering::SeqCst);
         let mut waiting = self.waiting.lock();
-        waiting.retain(|(lsn, waker)| {
-            let done = *lsn <= flushed;
+        waiting.retain(|waiter| {
+            let done = all || waiter.shard != flushed.shard || flushed.covers(waiter.lsn);
             if done {
-                waker.wake_by_ref();
+                waiter.waker.wake_by_ref();
             }
             !done
         });
@@ -56,37 +92,44 @@ impl Gate {
         self.waiting.lock().len()
     }
 
-    /// The last entry that anyone waits for.
-    fn last_wanted(&self) -> Option<Lsn> {
-        self.waiting.lock().iter().map(|(lsn, _)| *lsn).max()
+    /// The last entry of this shard that anyone waits for.
+    fn last_wanted(&self, shard: u64) -> Option<Lsn> {
+        self.waiting.lock().iter().filter(|waiter| waiter.shard == shard).map(|waiter| waiter.lsn).max()
     }
 }
 
-/// How far the log is flushed, and who waits for more.
+/// How far the log of the shard in service is flushed, and who waits for more.
 #[derive(Debug)]
 pub struct Durability {
-    flushed: AtomicU64,
+    current: ArcSwap<Flushed>,
     gates: Box<[Gate]>,
 }
 
 impl Durability {
-    /// For so many workers.
+    /// For so many workers, and no shard yet.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self { flushed: AtomicU64::new(0), gates: (0..workers).map(|_| Gate::default()).collect() }
+        Self { current: ArcSwap::default(), gates: (0..workers).map(|_| Gate::default()).collect() }
     }
 
-    /// The highest LSN that survives power loss.
-    #[must_use]
-    pub fn flushed(&self) -> Lsn {
-        Lsn(self.flushed.load(Ordering::SeqCst))
-    }
-
-    /// Called after each flush by the thread that did it, and once more when there will be no flush any more.
-    pub fn advance(&self, flushed: Lsn) {
-        let before = self.flushed.fetch_max(flushed.0, Ordering::SeqCst);
+    /// Another shard is in service from now on. Those who wait for the one before are woken, to wait no more.
+    pub fn attach(&self, flushed: Arc<Flushed>) {
+        self.current.store(flushed);
         for gate in &self.gates {
-            if before >= flushed.0 {
+            gate.recheck.store(true, Ordering::SeqCst);
+            // Whoever registered before this lock was free is woken; whoever does after it sees the new shard.
+            if !gate.waiting.lock().is_empty() {
+                gate.wake_porter();
+            }
+        }
+    }
+
+    /// Called after each flush by the thread that did it, with the word of the shard that it flushed, and once more when there will be no
+    /// flush any more.
+    pub fn advance(&self, of: &Flushed, flushed: Lsn) {
+        let before = of.raise(flushed);
+        for gate in &self.gates {
+            if before >= flushed {
                 gate.recheck.store(true, Ordering::SeqCst);
             }
             if gate.has_waiters.load(Ordering::SeqCst) {
@@ -106,34 +149,35 @@ impl Durability {
                 if std::mem::replace(&mut woken, true) || gate.called.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            gate.release(self.flushed());
+            gate.release(&self.current.load());
             if gate.called.load(Ordering::SeqCst) {
                 gather(gate).await;
                 gate.called.store(false, Ordering::SeqCst);
-                if let Some(lsn) = gate.last_wanted() {
+                let shard = self.current.load().shard;
+                if let Some(lsn) = gate.last_wanted(shard) {
                     flush(lsn);
-                    gate.release(self.flushed());
+                    gate.release(&self.current.load());
                 }
             }
         }
     }
 
-    /// Returns once `lsn` is flushed (true), or never will be because the log is lost.
-    pub(super) async fn wait(&self, worker: usize, lsn: Lsn, is_lost: impl Fn() -> bool) -> bool {
+    /// Returns once the shard's log is flushed up to `lsn` (true), or never will be because the log is lost or the shard was replaced.
+    pub(super) async fn wait(&self, worker: usize, shard: u64, lsn: Lsn, is_lost: impl Fn() -> bool) -> bool {
         let gate = &self.gates[worker];
         poll_fn(|cx| {
-            if self.flushed() >= lsn {
-                return Poll::Ready(true);
+            if let Some(outcome) = self.outcome(shard, lsn) {
+                return Poll::Ready(outcome);
             }
             // Anew in each poll: whoever woke the task may have taken the place.
             let mut waiting = gate.waiting.lock();
-            waiting.push((lsn, cx.waker().clone()));
+            waiting.push(Waiter { shard, lsn, waker: cx.waker().clone() });
             gate.has_waiters.store(true, Ordering::SeqCst);
             drop(waiting);
-            match (self.flushed() >= lsn, is_lost()) {
-                (true, _) => return Poll::Ready(true),
-                (false, true) => return Poll::Ready(false),
-                (false, false) => {}
+            match (self.outcome(shard, lsn), is_lost()) {
+                (Some(outcome), _) => return Poll::Ready(outcome),
+                (None, true) => return Poll::Ready(false),
+                (None, false) => {}
             }
             if !gate.called.swap(true, Ordering::SeqCst) {
                 gate.wake_porter();
@@ -141,6 +185,14 @@ impl Durability {
             Poll::Pending
         })
         .await
+    }
+}
+
+impl Durability {
+    /// What has become of a flush; None: it is not done yet.
+    fn outcome(&self, shard: u64, lsn: Lsn) -> Option<bool> {
+        let current = self.current.load();
+        if current.shard == shard { current.covers(lsn).then_some(true) } else { Some(false) }
     }
 }
 
@@ -163,6 +215,18 @@ mod tests {
 
     use super::*;
 
+    const SHARD: u64 = 1;
+
+    fn attached() -> Arc<Durability> {
+        let durability = Arc::new(Durability::new(1));
+        durability.attach(Arc::new(Flushed::new(SHARD)));
+        durability
+    }
+
+    fn advance(durability: &Durability, lsn: Lsn) {
+        durability.advance(&durability.current.load(), lsn);
+    }
+
     fn on_a_worker(test: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("nobody waits for ever") });
@@ -170,20 +234,20 @@ mod tests {
 
     #[test]
     fn waiters_are_woken_by_the_flush_that_covers_them() {
-        let durability = Arc::new(Durability::new(1));
+        let durability = attached();
         on_a_worker(async {
             tokio::spawn(Arc::clone(&durability).run_porter(0, |_| ()));
             let waits = [5, 7, 9].map(|lsn| {
                 let durability = Arc::clone(&durability);
-                tokio::spawn(async move { durability.wait(0, Lsn(lsn), || false).await })
+                tokio::spawn(async move { durability.wait(0, SHARD, Lsn(lsn), || false).await })
             });
             tokio::task::yield_now().await;
             let syncer = Arc::clone(&durability);
-            let thread = std::thread::spawn(move || syncer.advance(Lsn(7)));
+            let thread = std::thread::spawn(move || advance(&syncer, Lsn(7)));
             let [five, seven, nine] = waits;
             assert!(five.await.expect("no panic") && seven.await.expect("no panic"));
             assert!(!nine.is_finished());
-            durability.advance(Lsn(9));
+            advance(&durability, Lsn(9));
             assert!(nine.await.expect("no panic"));
             thread.join().expect("no panic");
         });
@@ -191,13 +255,13 @@ mod tests {
 
     #[test]
     fn requests_that_arrive_before_the_flush_share_it() {
-        let durability = Arc::new(Durability::new(1));
+        let durability = attached();
         on_a_worker(async {
             let flushes = Arc::new(Mutex::new(Vec::new()));
             let (flushed, noted) = (Arc::clone(&durability), Arc::clone(&flushes));
             tokio::spawn(Arc::clone(&durability).run_porter(0, move |lsn| {
                 noted.lock().push(lsn);
-                flushed.advance(lsn);
+                advance(&flushed, lsn);
             }));
             let waits = [4, 6, 5].map(|lsn| {
                 let durability = Arc::clone(&durability);
@@ -206,37 +270,69 @@ mod tests {
                     if lsn == 5 {
                         tokio::task::yield_now().await;
                     }
-                    durability.wait(0, Lsn(lsn), || false).await
+                    durability.wait(0, SHARD, Lsn(lsn), || false).await
                 })
             });
             for wait in waits {
                 assert!(wait.await.expect("no panic"));
             }
             assert_eq!(*flushes.lock(), [Lsn(6)]);
-            assert!(durability.wait(0, Lsn(7), || false).await);
+            assert!(durability.wait(0, SHARD, Lsn(7), || false).await);
             assert_eq!(*flushes.lock(), [Lsn(6), Lsn(7)]);
         });
     }
 
     #[test]
     fn what_is_flushed_already_is_not_waited_for() {
-        let durability = Durability::new(1);
-        durability.advance(Lsn(3));
-        on_a_worker(async { assert!(durability.wait(0, Lsn(3), || false).await) });
+        let durability = attached();
+        advance(&durability, Lsn(3));
+        on_a_worker(async { assert!(durability.wait(0, SHARD, Lsn(3), || false).await) });
     }
 
     #[test]
     fn nobody_waits_for_a_log_that_is_lost() {
-        let durability = Arc::new(Durability::new(1));
+        let durability = attached();
         let lost = Arc::new(AtomicBool::new(false));
         on_a_worker(async {
             tokio::spawn(Arc::clone(&durability).run_porter(0, |_| ()));
             let (waiting, seen) = (Arc::clone(&durability), Arc::clone(&lost));
-            let wait = tokio::spawn(async move { waiting.wait(0, Lsn(4), || seen.load(Ordering::SeqCst)).await });
+            let wait = tokio::spawn(async move { waiting.wait(0, SHARD, Lsn(4), || seen.load(Ordering::SeqCst)).await });
             tokio::task::yield_now().await;
             lost.store(true, Ordering::SeqCst);
-            durability.advance(Lsn(0));
+            advance(&durability, Lsn(0));
             assert!(!wait.await.expect("no panic"));
+        });
+    }
+
+    #[test]
+    fn a_shard_that_takes_the_place_of_another_ends_the_waits_for_it() {
+        let durability = attached();
+        on_a_worker(async {
+            let flushes = Arc::new(Mutex::new(Vec::new()));
+            let noted = Arc::clone(&flushes);
+            tokio::spawn(Arc::clone(&durability).run_porter(0, move |lsn| noted.lock().push(lsn)));
+            let waiting = Arc::clone(&durability);
+            let wait = tokio::spawn(async move { waiting.wait(0, SHARD, Lsn(1000), || false).await });
+            while flushes.lock().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let (old, new) = (durability.current.load_full(), Arc::new(Flushed::new(SHARD + 1)));
+            durability.attach(Arc::clone(&new));
+            assert!(!wait.await.expect("no panic"), "nobody knows what becomes of it");
+            // What the old one flushes late says nothing of the new one, nor does it make its own waits worth anything.
+            durability.advance(&old, Lsn(2000));
+            assert!(!durability.wait(0, SHARD, Lsn(1000), || false).await);
+            assert_eq!(durability.outcome(SHARD + 1, Lsn(5)), None);
+            // Those who waited for the old one do not make anyone flush the new one further than it goes.
+            flushes.lock().clear();
+            let waiting = Arc::clone(&durability);
+            let wait = tokio::spawn(async move { waiting.wait(0, SHARD + 1, Lsn(5), || false).await });
+            while flushes.lock().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(*flushes.lock(), [Lsn(5)]);
+            durability.advance(&new, Lsn(5));
+            assert!(wait.await.expect("no panic"));
         });
     }
 }

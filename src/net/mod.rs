@@ -7,6 +7,8 @@ mod client;
 mod clients;
 mod connection;
 mod durability;
+#[cfg(test)]
+mod exchange_tests;
 mod limits;
 mod listener;
 mod lookout;
@@ -19,7 +21,7 @@ use std::task::Poll;
 
 pub use client::{Class, Client, Shown};
 pub use clients::{Clients, Pause};
-pub use durability::Durability;
+pub use durability::{Durability, Flushed};
 pub use limits::enforce as enforce_limits;
 pub use listener::{BindError, Listeners};
 pub use worker::Workers;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use esker_storage::shard::Wanted;
 use esker_storage::types::{Lsn, UnixMillis};
 
@@ -11,8 +12,8 @@ use super::connection::Connection;
 use crate::command::Effect;
 use crate::command::dispatch::{self, Outcome};
 use crate::protocol::{Parsed, Reply};
-use crate::server::Server;
 use crate::session::{ReplyMode, Session};
+use crate::shard::Served;
 
 /// The most commands in a turn.
 const COMMANDS: u32 = 256;
@@ -42,15 +43,26 @@ pub(super) enum Wait {
     Upload,
 }
 
+impl Wait {
+    /// Whether the shard has to do something. Other waits take as long as clients like, and must not keep a replaced shard open.
+    fn is_for_shard(self) -> bool {
+        matches!(self, Self::Room | Self::Fetch(_) | Self::LookBack | Self::Checkpoint)
+    }
+}
+
 /// What follows a turn.
 #[derive(Debug, Default)]
 pub(super) struct TurnEnd {
     /// Whether a request was put aside, to run when the worker's other connections have been read.
     pub(super) put_aside: bool,
-    /// The entry up to which the log must be flushed before the replies leave.
+    /// The number of the shard that it ran on.
+    pub(super) shard: u64,
+    /// The entry up to which that shard's log must be flushed before the replies leave.
     pub(super) lsn: Lsn,
     /// What to wait for.
     pub(super) wait: Option<Wait>,
+    /// The shard that has to do what is waited for, if one has.
+    pub(super) wait_on: Option<Arc<Served>>,
     /// Whether the connection ends after the replies.
     pub(super) close: bool,
 }
@@ -60,14 +72,15 @@ impl TurnEnd {
         self.close || self.wait.is_some()
     }
 
-    fn carry_out(&mut self, effects: &mut Vec<Effect>, server: &Server) {
-        for effect in effects.drain(..) {
+    fn carry_out(&mut self, turn: &mut dispatch::Turn<'_>) {
+        let (server, shard) = (turn.server, turn.shard);
+        for effect in turn.effects.drain(..) {
             match effect {
                 Effect::Close => self.close = true,
                 Effect::Sleep(duration) => self.wait = Some(Wait::Sleep(duration)),
                 Effect::Checkpoint => self.wait = Some(Wait::Checkpoint),
-                Effect::CleaningPass => server.shard.request_cleaning(),
-                Effect::BackgroundCheckpoint => server.start_checkpoint(),
+                Effect::CleaningPass => shard.request_cleaning(),
+                Effect::BackgroundCheckpoint => shard.request_checkpoint(),
                 Effect::Shutdown { now } => server.shutdown.request(now),
                 // The dispatcher's own.
                 Effect::Notify { .. } | Effect::Publish { .. } => {}
@@ -81,7 +94,11 @@ impl Connection {
     pub(super) fn run_input(&mut self, input: &[u8]) -> (usize, TurnEnd) {
         self.own_reply_buffer();
         let server = Arc::clone(&self.server);
-        let mut turn = dispatch::Turn::new(&server, self.worker);
+        let shard = server.shard();
+        if self.shard != shard.number() && !self.meet(shard.number()) {
+            return (0, TurnEnd { close: true, ..TurnEnd::default() });
+        }
+        let mut turn = dispatch::Turn::new(&server, &shard, self.worker);
         turn.patient = !std::mem::take(&mut self.out_of_patience);
         for record in self.fetched.drain(..) {
             turn.batch.add_fetched(record);
@@ -93,7 +110,7 @@ impl Connection {
         self.runnable = false;
         while let Some(len) = self.parse(&input[used..], &mut end) {
             if count.is_multiple_of(ahead::REQUESTS as u32) && len < input.len() - used {
-                self.look_ahead(&input[used..]);
+                self.look_ahead(&shard, &input[used..]);
             }
             if !self.run_request(&input[used..], &mut turn, &mut end) {
                 self.runnable = true;
@@ -109,13 +126,30 @@ impl Connection {
                 break;
             }
         }
-        end.lsn = self.server.lsn_to_flush(turn.lsn);
+        (end.shard, end.lsn) = (shard.number(), self.server.lsn_to_flush(&shard, turn.lsn));
         if turn.lsn > Lsn(0) && end.wait.is_none() {
-            end.wait = self.server.shard.write_delay(used as u64).map(Wait::Sleep);
+            end.wait = shard.write_delay(used as u64).map(Wait::Sleep);
         }
         self.publish(turn.batch.now(), input.len() - used);
         turn.finish();
+        if end.wait.is_some_and(Wait::is_for_shard) {
+            end.wait_on = Some(Guard::into_inner(shard));
+        }
         (used, end)
+    }
+
+    /// Forgets what it has of another shard than this one, which took its place. False: a command that was sent needs just that.
+    #[cold]
+    fn meet(&mut self, shard: u64) -> bool {
+        self.shard = shard;
+        // The command that was to run with them asks again.
+        self.fetched.clear();
+        self.session.answer = None;
+        if self.session.uploaded.take().is_none() {
+            return true;
+        }
+        self.reply.error("ERR the data was replaced while the value arrived, it was not stored");
+        false
     }
 
     /// The length of the request at the start of `rest`. None: it is cut, or no request, which the client is told.
@@ -143,7 +177,7 @@ impl Connection {
             let mark = self.reply.mark();
             match turn.run(&mut self.session, &arguments, &mut self.reply) {
                 Outcome::Done => {}
-                Outcome::Effects => end.carry_out(&mut turn.effects, &self.server),
+                Outcome::Effects => end.carry_out(turn),
                 Outcome::LookBack => end.wait = Some(Wait::LookBack),
                 Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
                 Outcome::NoRoom => end.wait = Some(Wait::Room),
@@ -165,7 +199,7 @@ impl Connection {
             }
             self.arguments = recycle(arguments);
             if !again && self.session.uploaded.is_some() {
-                self.settle_upload();
+                self.settle_upload(turn.shard);
             }
             return !again;
         }

@@ -4,10 +4,11 @@
 //! - Only the third argument of a SET outside MULTI is taken this way; what follows it in the request is parsed as usual.
 //! - While an upload is under way nothing else of the connection runs. Its command sees an empty argument and the stored value in the
 //!   session.
+//! - An upload is of the shard that the connection's turns run on. When another takes its place, the command fails: see `meet`.
 
 use std::io;
 
-use esker_storage::shard::{StoredValue, ValueWriter};
+use esker_storage::shard::{Shard, ValueWriter};
 
 use super::connection::Connection;
 
@@ -42,7 +43,12 @@ impl Upload {
 impl Connection {
     /// Begins an upload if the cut request at the end of the own input is a SET whose large value is arriving.
     pub(super) fn begin_upload(&mut self) {
-        let threshold = self.server.shard.large_value_threshold();
+        let shard = self.server.shard();
+        if self.shard != shard.number() {
+            // The value will be read as any other.
+            return;
+        }
+        let threshold = shard.large_value_threshold();
         let Some(pending) = self.parser.pending_argument().filter(|pending| pending.len >= threshold) else { return };
         let plain = self.session.authenticated && !self.session.queue.is_open();
         let is_set = self.parser.argument(&self.input[self.consumed..], 0).is_some_and(|name| name.eq_ignore_ascii_case(b"set"));
@@ -50,7 +56,7 @@ impl Connection {
             return;
         }
         // Without room the value is read as any other, and the command gets the error.
-        let Ok(writer) = self.server.shard.value_writer(pending.len as u64) else { return };
+        let Ok(writer) = shard.value_writer(pending.len as u64) else { return };
         let mut upload = Upload { writer, line_end: LINE_END };
         let start = self.consumed + pending.start;
         match upload.take(&self.input[start..]) {
@@ -96,16 +102,11 @@ impl Connection {
     }
 
     /// After the command: a value that it did not use is removed.
-    pub(super) fn settle_upload(&mut self) {
+    pub(super) fn settle_upload(&mut self, shard: &Shard) {
         if let Some(stored) = self.session.uploaded.take()
             && !std::mem::take(&mut self.session.upload_used)
+            && let Err(error) = shard.discard_value(&stored)
         {
-            self.discard(&stored);
-        }
-    }
-
-    fn discard(&self, stored: &StoredValue) {
-        if let Err(error) = self.server.shard.discard_value(stored) {
             tracing::warn!("a value that no command used is left for the next start to remove: {error}");
         }
     }

@@ -41,7 +41,7 @@ pub async fn watch(server: &Server) {
         ticks.tick().await;
         sample(server);
         if tick.is_multiple_of(TICKS_A_SECOND) {
-            server.stats.note_memory(memory().anonymous + server.shard.index().bytes_used());
+            server.stats.note_memory(memory().anonymous + server.shard().index().bytes_used());
             background.watch(server);
         }
     }
@@ -64,7 +64,8 @@ impl Background {
     /// Tells the latency monitor of a sync or checkpoint that took long. Of several in a second the last counts.
     fn watch(&mut self, server: &Server) {
         let threshold = server.config.hot().latency_millis();
-        let (log, checkpoints) = (server.shard.log().figures(), server.shard.checkpoint_status());
+        let shard = server.shard();
+        let (log, checkpoints) = (shard.log().figures(), shard.checkpoint_status());
         let done = [
             ("fsync", log.syncs != self.syncs, log.last_sync_micros / 1000),
             ("checkpoint", checkpoints.count != self.checkpoints, checkpoints.last_millis),

@@ -1,7 +1,11 @@
-//! The server's side of its shard: opening it, and what connections wait for.
+//! The server's side of its shard: opening it, exchanging it, and what connections wait for.
 
+mod attach;
 mod figures;
 mod open;
+mod served;
 mod wait;
 
+pub(crate) use attach::InService;
 pub use open::open;
+pub use served::{Retired, Served};

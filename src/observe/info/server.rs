@@ -28,7 +28,7 @@ pub(super) fn server(source: &Source<'_>, out: &mut Lines) {
     out.put("process_id", std::process::id());
     out.put("process_supervised", "no");
     out.put("run_id", &server.run_id);
-    out.put("node_id", format_args!("{:016x}", server.shard.node().0));
+    out.put("node_id", format_args!("{:016x}", server.shard().node().0));
     out.put("node_starts", server.node.get().map_or(0, |node| node.starts));
     out.put("tcp_port", config.port());
     out.put("server_time_usec", now.as_micros());
@@ -65,7 +65,7 @@ pub(super) fn clients(source: &Source<'_>, out: &mut Lines) {
 pub(super) fn memory(source: &Source<'_>, out: &mut Lines) {
     let server = source.server;
     let process = process_memory();
-    let index = server.shard.index().bytes_used();
+    let index = server.shard().index().bytes_used();
     let used = process.anonymous + index;
     server.stats.note_memory(used);
     let peak = server.stats.peak_memory();

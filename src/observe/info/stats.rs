@@ -61,7 +61,7 @@ fn pubsub(source: &Source<'_>, out: &mut Lines) {
 }
 
 pub(super) fn keyspace(source: &Source<'_>, out: &mut Lines) {
-    let average_ttl = source.server.shard.expiry_figures().average_ttl;
+    let average_ttl = source.server.shard().expiry_figures().average_ttl;
     for (db, keys) in source.databases.iter().enumerate().filter(|(_, keys)| keys.keys > 0) {
         let ttl = if keys.expires > 0 { average_ttl.get(db).copied().unwrap_or(0) } else { 0 };
         out.put(format_args!("db{db}"), format_args!("keys={},expires={},avg_ttl={ttl}", keys.keys, keys.expires));

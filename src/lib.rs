@@ -11,6 +11,7 @@ pub mod observe;
 pub mod protocol;
 pub mod pubsub;
 pub mod rdb;
+pub mod replication;
 pub mod server;
 pub mod session;
 pub mod shard;

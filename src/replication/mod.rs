@@ -1,0 +1,7 @@
+//! Primary-backup replication: the log of the primary is shipped to replicas.
+//!
+//! Everything here but the drivers is sans-IO: messages, ticks and completions go in, actions come out. No sockets, no threads, no clocks.
+
+pub mod lineage;
+pub mod time;
+pub mod wire;

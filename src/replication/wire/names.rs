@@ -1,0 +1,25 @@
+//! Names of files that a peer sends.
+
+/// The longest name of a file.
+const MAX_NAME: usize = 64;
+
+/// Whether this can be the name of a segment: a peer's name becomes a path here, so nothing else may stand in it.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".seg") else { return false };
+    !stem.is_empty() && name.len() <= MAX_NAME && stem.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_file_name;
+
+    #[test]
+    fn only_names_of_segments_pass() {
+        assert!(is_file_name("00000000000000000001-00000001.seg"));
+        assert!(is_file_name("0123456789abcdef0123456789abcdef.seg"));
+        for name in ["", ".seg", "MANIFEST", "../1.seg", "a/b.seg", "1.seg/..", "A.seg", "1.seg\0", &format!("{}.seg", "0".repeat(80))] {
+            assert!(!is_file_name(name), "{name}");
+        }
+    }
+}

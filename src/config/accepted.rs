@@ -13,7 +13,7 @@ const ITSELF: &str = "Esker does this by itself";
 const LAZY: &str = "deleting never blocks";
 const MODULES: &str = "no modules";
 const RDB: &str = "no RDB file: the log is always on and checkpoints are automatic";
-const REPLICATION: &str = "no replication yet";
+const REPLICAS: &str = "what replicas get is the log itself";
 const SCRIPTS: &str = "no scripting yet";
 const SERVICE: &str = "left to the service manager";
 const TCP_ONLY: &str = "TCP only";
@@ -52,7 +52,7 @@ pub const ACCEPTED: &[Directive] = &[
     row("tls-session-caching", Kind::Bool, "yes", TLS),
     row("tls-session-cache-size", Kind::SMALL, "20480", TLS),
     row("tls-session-cache-timeout", Kind::SMALL, "300", TLS),
-    row("bind-source-addr", Kind::Text, "", REPLICATION),
+    row("bind-source-addr", Kind::Text, "", SERVICE),
     row("unixsocket", Kind::Text, "", TCP_ONLY).fixed(),
     row("unixsocketperm", Kind::Octal, "0", TCP_ONLY).fixed(),
     row("socket-mark-id", whole(0, u32::MAX as i64), "0", SERVICE).fixed(),
@@ -75,7 +75,7 @@ pub const ACCEPTED: &[Directive] = &[
     row("aof_rewrite_cpulist", Kind::Text, "", SERVICE).fixed(),
     row("bgsave_cpulist", Kind::Text, "", SERVICE).fixed(),
     row("ignore-warnings", Kind::Text, "", "no such warnings"),
-    row("shutdown-timeout", Kind::SMALL, "10", REPLICATION),
+    row("shutdown-timeout", Kind::SMALL, "10", "a stop does not wait for replicas"),
     row("hz", Kind::Special(frequency), "10", ITSELF),
     row("dynamic-hz", Kind::Bool, "yes", ITSELF),
     row("jemalloc-bg-thread", Kind::Bool, "yes", "another allocator"),
@@ -104,31 +104,16 @@ pub const ACCEPTED: &[Directive] = &[
     row("aof-rewrite-incremental-fsync", Kind::Bool, "yes", AOF),
     row("aof-disable-auto-gc", Kind::Bool, "no", AOF),
     // Replication.
-    row("replicaof", Kind::Words, "", REPLICATION).fixed().alias("slaveof"),
-    row("masterauth", Kind::Text, "", REPLICATION),
-    row("masteruser", Kind::Text, "", REPLICATION),
-    row("replica-serve-stale-data", Kind::Bool, "yes", REPLICATION).alias("slave-serve-stale-data"),
-    row("replica-read-only", Kind::Bool, "yes", REPLICATION).alias("slave-read-only"),
-    row("repl-diskless-sync", Kind::Bool, "yes", REPLICATION),
-    row("repl-diskless-sync-delay", Kind::SMALL, "5", REPLICATION),
-    row("repl-diskless-sync-max-replicas", Kind::SMALL, "0", REPLICATION),
-    row("repl-diskless-load", Kind::Enum(&["disabled", "on-empty-db", "swapdb"]), "disabled", REPLICATION),
-    row("repl-ping-replica-period", whole(1, i32::MAX as i64), "10", REPLICATION).alias("repl-ping-slave-period"),
-    row("repl-timeout", whole(1, i32::MAX as i64), "60", REPLICATION),
-    row("repl-disable-tcp-nodelay", Kind::Bool, "no", REPLICATION),
-    row("repl-backlog-size", Kind::Memory { min: 1, max: i64::MAX as u64 }, "1048576", REPLICATION),
-    row("repl-backlog-ttl", Kind::COUNT, "3600", REPLICATION),
-    row("replica-priority", Kind::SMALL, "100", REPLICATION).alias("slave-priority"),
-    row("propagation-error-behavior", Kind::Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore", REPLICATION),
-    row("replica-ignore-disk-write-errors", Kind::Bool, "no", REPLICATION),
-    row("replica-announced", Kind::Bool, "yes", REPLICATION),
-    row("min-replicas-to-write", Kind::SMALL, "0", REPLICATION).alias("min-slaves-to-write"),
-    row("min-replicas-max-lag", Kind::SMALL, "10", REPLICATION).alias("min-slaves-max-lag"),
-    row("replica-announce-ip", Kind::Text, "", REPLICATION).alias("slave-announce-ip"),
-    row("replica-announce-port", Kind::PORT, "0", REPLICATION).alias("slave-announce-port"),
-    row("replica-ignore-maxmemory", Kind::Bool, "yes", REPLICATION).alias("slave-ignore-maxmemory"),
-    row("replica-lazy-flush", Kind::Bool, "no", REPLICATION).alias("slave-lazy-flush"),
-    row("close-on-replica-write", Kind::Bool, "yes", REPLICATION),
+    row("repl-diskless-sync", Kind::Bool, "yes", REPLICAS),
+    row("repl-diskless-sync-delay", Kind::SMALL, "5", REPLICAS),
+    row("repl-diskless-sync-max-replicas", Kind::SMALL, "0", REPLICAS),
+    row("repl-diskless-load", Kind::Enum(&["disabled", "on-empty-db", "swapdb"]), "disabled", REPLICAS),
+    row("repl-backlog-size", Kind::Memory { min: 1, max: i64::MAX as u64 }, "1048576", REPLICAS),
+    row("propagation-error-behavior", Kind::Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore", REPLICAS),
+    row("replica-ignore-disk-write-errors", Kind::Bool, "no", REPLICAS),
+    row("replica-ignore-maxmemory", Kind::Bool, "yes", REPLICAS).alias("slave-ignore-maxmemory"),
+    row("replica-lazy-flush", Kind::Bool, "no", LAZY).alias("slave-lazy-flush"),
+    row("close-on-replica-write", Kind::Bool, "yes", REPLICAS),
     // Users and client-side caching.
     row("aclfile", Kind::Text, "", ACL).fixed(),
     row("acllog-max-len", Kind::COUNT, "128", ACL),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -35,6 +36,26 @@ pub enum LogLevel {
     Warning = 3,
 }
 
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ReplicationMode {
+    /// When it is in the primary's log.
+    Async = 0,
+    /// When it is in the log of some replicas too.
+    SemiSync = 1,
+    /// When it is durable on every in-sync replica.
+    Sync = 2,
+}
+
+impl ReplicationMode {
+    /// Its name, as in the option.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        table::REPLICATION_MODES[self as usize]
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Hot {
@@ -51,6 +72,14 @@ pub struct Hot {
     max_bulk_len: AtomicU64,
     query_limit: AtomicU64,
     protected: AtomicBool,
+    replica_read_only: AtomicBool,
+    serve_stale_data: AtomicBool,
+    min_replicas_to_write: AtomicU32,
+    min_replicas_max_lag: AtomicU32,
+    replication_mode: AtomicU8,
+    min_replicas_to_ack: AtomicU32,
+    ack_timeout: AtomicU32,
+    min_in_sync: AtomicU32,
     has_password: AtomicBool,
     password: RwLock<Option<Arc<[u8]>>>,
     output_limits: RwLock<OutputLimits>,
@@ -75,6 +104,14 @@ impl Hot {
         self.max_bulk_len.store(values.bytes("proto-max-bulk-len"), Relaxed);
         self.query_limit.store(values.bytes("client-query-buffer-limit"), Relaxed);
         self.protected.store(values.yes("protected-mode"), Relaxed);
+        self.replica_read_only.store(values.yes("replica-read-only"), Relaxed);
+        self.serve_stale_data.store(values.yes("replica-serve-stale-data"), Relaxed);
+        self.min_replicas_to_write.store(values.integer("min-replicas-to-write") as u32, Relaxed);
+        self.min_replicas_max_lag.store(values.integer("min-replicas-max-lag") as u32, Relaxed);
+        self.replication_mode.store(place(table::REPLICATION_MODES, values.text("replication-mode")), Relaxed);
+        self.min_replicas_to_ack.store(values.integer("min-replicas-to-ack") as u32, Relaxed);
+        self.ack_timeout.store(values.integer("ack-timeout") as u32, Relaxed);
+        self.min_in_sync.store(values.integer("min-in-sync") as u32, Relaxed);
         let password = values.text("requirepass");
         *self.password.write() = (!password.is_empty()).then(|| password.as_bytes().into());
         self.has_password.store(!password.is_empty(), Relaxed);
@@ -166,6 +203,53 @@ impl Hot {
     #[must_use]
     pub fn protected(&self) -> bool {
         self.protected.load(Relaxed)
+    }
+
+    /// Whether a replica refuses the writes of clients.
+    #[must_use]
+    pub fn replica_read_only(&self) -> bool {
+        self.replica_read_only.load(Relaxed)
+    }
+
+    /// Whether a replica without a link to its primary answers from what it has.
+    #[must_use]
+    pub fn serve_stale_data(&self) -> bool {
+        self.serve_stale_data.load(Relaxed)
+    }
+
+    /// Replicas that must be connected for writes, and the seconds since each was heard of; none: it does not matter.
+    #[must_use]
+    pub fn replicas_to_write(&self) -> Option<(u32, u32)> {
+        let (count, lag) = (self.min_replicas_to_write.load(Relaxed), self.min_replicas_max_lag.load(Relaxed));
+        (count > 0 && lag > 0).then_some((count, lag))
+    }
+
+    /// When a write is acknowledged.
+    #[must_use]
+    pub fn replication_mode(&self) -> ReplicationMode {
+        match self.replication_mode.load(Relaxed) {
+            1 => ReplicationMode::SemiSync,
+            2 => ReplicationMode::Sync,
+            _ => ReplicationMode::Async,
+        }
+    }
+
+    /// Replicas in whose log a write must be under semi-sync.
+    #[must_use]
+    pub fn min_replicas_to_ack(&self) -> u32 {
+        self.min_replicas_to_ack.load(Relaxed)
+    }
+
+    /// How long a write waits for replicas.
+    #[must_use]
+    pub fn ack_timeout(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout.load(Relaxed).into())
+    }
+
+    /// Servers on which a write must be durable under sync, the primary included.
+    #[must_use]
+    pub fn min_in_sync(&self) -> u32 {
+        self.min_in_sync.load(Relaxed)
     }
 
     /// Whether clients must give a password; cheap.

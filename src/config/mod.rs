@@ -9,6 +9,7 @@ mod load;
 mod open_files;
 mod output_limit;
 pub mod reference;
+mod replication;
 mod retention;
 mod rewrite;
 mod special;
@@ -24,7 +25,7 @@ use parking_lot::RwLock;
 
 pub use change::ChangeError;
 pub use directive::{Directive, Meaning, directives};
-pub use hot::{FsyncMode, Hot, LogLevel};
+pub use hot::{FsyncMode, Hot, LogLevel, ReplicationMode};
 pub use kind::{Kind, parse_memory};
 pub use load::{Invocation, LoadError, Loaded, from_command_line, version};
 pub use output_limit::{ClientClass, OutputLimit, OutputLimits};

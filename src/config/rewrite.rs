@@ -92,6 +92,8 @@ fn lines_of(number: usize, values: &Values) -> Vec<String> {
         words.chunks(size).map(|group| format!("{} {}", row.name, group.join(" "))).collect()
     };
     match row.name {
+        // As in Redis, the file of a server that is no replica does not name a primary.
+        "replicaof" if value.is_empty() => Vec::new(),
         "save" if !value.is_empty() => groups(2),
         "client-output-buffer-limit" => groups(4),
         name => vec![match row.kind {

@@ -41,6 +41,19 @@ pub fn percentiles(_: &str, words: &[&str]) -> Result<String, String> {
     Ok(shown.join(" "))
 }
 
+/// `replicaof`: host and port of a primary, or `no one`.
+pub fn primary(_: &str, words: &[&str]) -> Result<String, String> {
+    match words {
+        [] | [""] => Ok(String::new()),
+        [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => Ok(String::new()),
+        [host, port] => match port.parse::<u16>() {
+            Ok(port) => Ok(format!("{host} {port}")),
+            Err(_) => Err("Invalid master port".to_owned()),
+        },
+        _ => Err("wrong number of arguments".to_owned()),
+    }
+}
+
 /// `save`: pairs of seconds and changes; an empty word means none.
 pub fn save_points(_: &str, words: &[&str]) -> Result<String, String> {
     if words == [""] || words.is_empty() {

@@ -1,7 +1,7 @@
 //! The directives that mean something here.
 
 use super::retention::retention;
-use super::special::{appendonly, bind, event_classes, output_limits, percentiles, segment_size};
+use super::special::{appendonly, bind, event_classes, output_limits, percentiles, primary, segment_size};
 use super::{Directive, Kind};
 
 const fn used(name: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Directive {
@@ -14,6 +14,8 @@ pub const LOG_LEVELS: &[&str] = &["debug", "verbose", "notice", "warning"];
 pub const FSYNC_MODES: &[&str] = &["everysec", "always", "no"];
 /// What a signal makes of a shutdown.
 pub const SHUTDOWN_MODES: &[&str] = &["default", "save", "nosave", "now", "force"];
+/// When a write is acknowledged.
+pub const REPLICATION_MODES: &[&str] = &["async", "semi-sync", "sync"];
 /// Which keys go when there is no room.
 pub const EVICTION_POLICIES: &[&str] = &[
     "noeviction",
@@ -142,6 +144,80 @@ pub const USED: &[Directive] = &[
         Kind::BYTES,
         "0",
         "Bytes of disk that the data directory may take; 0: no limit. Segments have the size that suits its value at the start.",
+    ),
+    used(
+        "replicaof",
+        Kind::Special(primary),
+        "",
+        "Host and port of the primary that this server is a replica of; `no one`: it is none. REPLICAOF changes it while the server runs.",
+    )
+    .fixed()
+    .alias("slaveof"),
+    used("masterauth", Kind::Text, "", "Password that a replica gives its primary; empty: none."),
+    used("masteruser", Kind::Text, "", "User that a replica gives its primary with the password; empty: `default`."),
+    used("replica-read-only", Kind::Bool, "yes", "Whether a replica refuses the writes of clients.").alias("slave-read-only"),
+    used(
+        "replica-serve-stale-data",
+        Kind::Bool,
+        "yes",
+        "Whether a replica without a link to its primary answers commands that need data, from what it has.",
+    )
+    .alias("slave-serve-stale-data"),
+    used("replica-priority", Kind::SMALL, "100", "Of several replicas the one with the lowest is promoted first; 0: this one never.")
+        .alias("slave-priority"),
+    used("replica-announced", Kind::Bool, "yes", "Whether INFO tells Sentinel to list this replica."),
+    used("replica-announce-ip", Kind::Text, "", "Address that a replica gives its primary as its own; empty: the one it is seen at.")
+        .alias("slave-announce-ip"),
+    used("replica-announce-port", Kind::PORT, "0", "Port that a replica gives its primary as its own; 0: the one it listens on.")
+        .alias("slave-announce-port"),
+    used("repl-timeout", Kind::Integer { min: 1, max: i32::MAX as i64 }, "60", "Seconds without a word after which a link is given up."),
+    used(
+        "repl-ping-replica-period",
+        Kind::Integer { min: 1, max: i32::MAX as i64 },
+        "10",
+        "Seconds after which a primary that has nothing to send says so.",
+    )
+    .alias("repl-ping-slave-period"),
+    used("repl-disable-tcp-nodelay", Kind::Bool, "no", "Whether the kernel may gather small pieces on links: fewer packets, more lag."),
+    used("repl-backlog-ttl", Kind::COUNT, "3600", "Seconds for which the log that a replica lacks is kept after it has left; 0: for ever."),
+    used("repl-bandwidth", Kind::BYTES, "0", "Bytes a second that a primary sends of snapshots, all replicas together; 0: no limit."),
+    used(
+        "min-replicas-to-write",
+        Kind::SMALL,
+        "0",
+        "Replicas that must be connected, with a lag of at most min-replicas-max-lag, or writes are refused; 0: none.",
+    )
+    .alias("min-slaves-to-write"),
+    used(
+        "min-replicas-max-lag",
+        Kind::SMALL,
+        "10",
+        "Seconds since a replica was last heard of after which it does not count; 0: min-replicas-to-write is off.",
+    )
+    .alias("min-slaves-max-lag"),
+    used(
+        "replication-mode",
+        Kind::Enum(REPLICATION_MODES),
+        "async",
+        "When a write is acknowledged: when it is in this server's log, when it is in that of min-replicas-to-ack replicas too, or when it is durable on every in-sync replica.",
+    ),
+    used(
+        "min-replicas-to-ack",
+        Kind::Integer { min: 1, max: i32::MAX as i64 },
+        "1",
+        "Replicas in whose log a write must be under `semi-sync`.",
+    ),
+    used(
+        "ack-timeout",
+        Kind::Integer { min: 1, max: i32::MAX as i64 },
+        "1000",
+        "Milliseconds that a write waits for replicas under `semi-sync` and `sync`.",
+    ),
+    used(
+        "min-in-sync",
+        Kind::Integer { min: 1, max: i32::MAX as i64 },
+        "2",
+        "Servers, the primary included, on which a write must be durable under `sync`.",
     ),
     used("segment-size", Kind::Special(segment_size), "0", "Size of a log segment; 0: what suits maxdisk and maxmemory.").fixed().hidden(),
 ];

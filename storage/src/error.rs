@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::types::{Location, Lsn};
+use crate::types::{EpochNumber, Location, Lsn};
 
 /// A result of the storage layer.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -93,6 +93,27 @@ pub enum StorageError {
         len: u64,
         /// The longest entry.
         limit: u64,
+    },
+    /// The shard is a replica's: its log takes the primary's entries and no others.
+    #[error("this node is a replica: only entries of its primary are written")]
+    Replica,
+    /// An entry of the primary's does not follow the replica's last one.
+    #[error("entry {found} (epoch {epoch}) does not follow entry {last} (epoch {last_epoch})")]
+    OutOfOrder {
+        /// Its LSN.
+        found: Lsn,
+        /// Its epoch.
+        epoch: EpochNumber,
+        /// The last LSN of the replica's log.
+        last: Lsn,
+        /// The epoch of that entry.
+        last_epoch: EpochNumber,
+    },
+    /// What a reader of the log asks for is not there any more, or not there yet.
+    #[error("the log has no entry {lsn} any more: it was cleaned")]
+    NotInLog {
+        /// The LSN.
+        lsn: Lsn,
     },
     /// The record could not be fetched.
     #[error("{0}")]

@@ -70,5 +70,6 @@ pub mod scrub;
 pub mod segment;
 pub mod shard;
 pub mod slot;
+pub mod snapshot;
 mod thread;
 pub mod types;

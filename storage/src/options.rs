@@ -24,11 +24,23 @@ pub const MAX_SEGMENT_SIZE: u32 = 64 << 20;
 /// Smallest segment.
 pub const MIN_SEGMENT_SIZE: u32 = 1 << 20;
 
+/// Who decides what is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// This node: opening the shard begins an epoch.
+    #[default]
+    Primary,
+    /// Another node, whose entries are written as they are there; opening the shard writes nothing.
+    Replica,
+}
+
 /// Options of a shard.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The shard's number.
     pub shard: ShardId,
+    /// Who decides what is written, until that is changed.
+    pub role: Role,
     /// When the log is put on the medium.
     pub sync: SyncMode,
     /// Bytes of a segment.
@@ -65,6 +77,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shard: ShardId(0),
+            role: Role::Primary,
             sync: SyncMode::EverySec,
             segment_size: MAX_SEGMENT_SIZE,
             memory_limit: u64::MAX,

@@ -26,6 +26,7 @@ mod pass;
 mod policy;
 mod queue;
 mod remove;
+mod replicate;
 #[cfg(test)]
 mod tests;
 mod thread;

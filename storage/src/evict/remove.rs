@@ -11,7 +11,7 @@ use crate::codec::evicted::Evicted;
 use crate::codec::op::{Op, OpCode};
 use crate::error::Result;
 use crate::index::{CellRef, CounterChange, Index, Stripe, TableMap, TableSlot};
-use crate::log::Purpose;
+use crate::log::{Appended, Log, Purpose};
 use crate::types::{DATABASES, Db, KeyHash, Location, Lsn, STRIPES, Slot, UnixMillis};
 
 /// A key that goes, by its newest record.
@@ -36,7 +36,7 @@ pub(super) fn remove(place: Place<'_>, leaving: &[Leaving]) -> Result<u64> {
     for one in leaving {
         index.prefetch_put(one.table, one.hash, one.slot);
     }
-    let mut stripes: Vec<_> = (0..STRIPES).map(|number| index.stripe(number).write()).collect();
+    let mut stripes = lock_all(index);
     let there: Vec<&Leaving> = leaving.iter().filter(|one| cell(&stripes[one.slot.stripe()], index, one).is_some()).collect();
     let Some(evicted) = Evicted::new(there.iter().map(|one| (one.lsn, one.number)).collect()) else { return Ok(0) };
     let body = evicted.encode();
@@ -46,6 +46,28 @@ pub(super) fn remove(place: Place<'_>, leaving: &[Leaving]) -> Result<u64> {
     index.set_evicted(appended.lsn);
     take_out(place, &mut stripes, &there, appended.lsn);
     Ok(there.len() as u64)
+}
+
+/// The same for keys that the primary evicted, which `append` writes. None, and nothing is done, if under the locks `is_current` denies that
+/// the keys are where they were seen.
+pub(super) fn let_go(
+    place: Place<'_>,
+    leaving: &[Leaving],
+    is_current: impl FnOnce(Place<'_>) -> bool,
+    append: impl FnOnce(&Log) -> Result<Appended>,
+) -> Result<Option<Lsn>> {
+    let mut stripes = lock_all(place.index);
+    if !is_current(place) {
+        return Ok(None);
+    }
+    let lsn = append(place.log)?.lsn;
+    place.index.set_evicted(lsn);
+    take_out(place, &mut stripes, &leaving.iter().collect::<Vec<_>>(), lsn);
+    Ok(Some(lsn))
+}
+
+fn lock_all(index: &Index) -> Vec<RwLockWriteGuard<'_, Stripe>> {
+    (0..STRIPES).map(|number| index.stripe(number).write()).collect()
 }
 
 fn take_out(place: Place<'_>, stripes: &mut [RwLockWriteGuard<'_, Stripe>], leaving: &[&Leaving], lsn: Lsn) {

@@ -10,15 +10,19 @@ use super::limit::delay;
 use super::pass::{Place, pass};
 use super::policy::EvictionPolicy;
 use super::queue::{Queued, next};
+use super::replicate::replicate;
 use super::{Limit, Usage};
 use crate::clean::sealed;
 use crate::clock::Clock;
+use crate::codec::entry::EntryView;
+use crate::codec::evicted::Evicted;
 use crate::error::Result;
 use crate::index::Index;
 use crate::log::{Log, Segment};
 use crate::options::Options;
 use crate::shard::Values;
 use crate::thread::{Signal, Thread};
+use crate::types::UnixMillis;
 
 /// How often the thread looks, with a limit: in that time the log grows by less than a segment.
 const TICK: Duration = Duration::from_millis(5);
@@ -86,6 +90,19 @@ impl Eviction {
         worker.step().map(|_| ())
     }
 
+    /// Appends the primary's entry, and lets the keys go that it names.
+    pub(crate) fn replicate(
+        &self,
+        log: &Log,
+        index: &Index,
+        values: &Values,
+        now: UnixMillis,
+        entry: &EntryView<'_>,
+        evicted: &Evicted,
+    ) -> Result<()> {
+        replicate(Place { log, index, values, limit: &self.limit, now }, entry, evicted)
+    }
+
     pub(crate) fn stop(&self) {
         self.signal.stop();
         self.thread.join();
@@ -111,6 +128,10 @@ struct Worker {
 
 impl Worker {
     fn tick(&mut self) -> Duration {
+        if self.log.is_replica() {
+            // The primary says what goes.
+            return IDLE;
+        }
         match self.step() {
             Ok(pause) => pause,
             Err(error) => {

@@ -87,6 +87,15 @@ pub trait Directory: Send + Sync {
     /// The directory of this name within this one, created if it is missing.
     fn subdirectory(&self, name: &str) -> io::Result<Arc<dyn Directory>>;
 
+    /// Whether there is a directory of this name, a path within this one.
+    fn has_subdirectory(&self, name: &str) -> io::Result<bool>;
+
+    /// Gives the directory `from` the name `to`, both paths within this one, durably. Nothing has that name.
+    fn rename_subdirectory(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a directory of this one and all that is in it, if it is there.
+    fn remove_subdirectory(&self, name: &str) -> io::Result<()>;
+
     /// Bytes that the files in it take on the medium, subdirectories left out.
     fn usage(&self) -> io::Result<u64>;
 

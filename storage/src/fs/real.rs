@@ -132,6 +132,30 @@ impl Directory for RealDirectory {
         Ok(Arc::new(Self { path }))
     }
 
+    fn has_subdirectory(&self, name: &str) -> io::Result<bool> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(found) => Ok(found.is_dir()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename_subdirectory(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path.join(from), self.path.join(to));
+        fs::rename(&from, &to)?;
+        for parent in [from.parent(), to.parent()].into_iter().flatten() {
+            fs::File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn remove_subdirectory(&self, name: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync(),
+        }
+    }
+
     fn usage(&self) -> io::Result<u64> {
         let mut bytes = 0;
         for entry in fs::read_dir(&self.path)? {

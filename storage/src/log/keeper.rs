@@ -90,7 +90,7 @@ impl Log {
     }
 
     /// Lists in `manifest` the segments that have begun and are not in it; whether there were any.
-    fn register_begun(&self, manifest: &mut Manifest) -> Result<bool> {
+    pub(crate) fn register_begun(&self, manifest: &mut Manifest) -> Result<bool> {
         let begun: Vec<_> = {
             let tail = self.tail.lock();
             tail.full.iter().chain([&tail.segment]).cloned().collect()

@@ -5,9 +5,11 @@
 //! - Lock order: flushing, manifest, tail. Nobody holds the tail while doing I/O.
 
 mod durability;
+mod epochs;
 mod figures;
 mod frames;
 mod keeper;
+mod reader;
 mod segment;
 mod syncer;
 mod table;
@@ -15,10 +17,12 @@ mod tail;
 mod uses;
 
 pub use durability::Durability;
+pub use epochs::Lineage;
 pub(crate) use figures::Counts;
 pub use figures::LogFigures;
 pub(crate) use frames::Frames;
 pub(crate) use keeper::KeeperSignal;
+pub use reader::{LogPiece, LogReader};
 pub(crate) use segment::NOTE_EVERY;
 pub use segment::{SealedCounts, Segment};
 pub(crate) use syncer::SharedMode;

@@ -12,9 +12,11 @@ use parking_lot::MutexGuard;
 
 use super::Log;
 use super::segment::{NOTE_EVERY, Segment};
-use crate::codec::entry::EntryHead;
+use crate::codec::entry::{EntryHead, EntryView, encode_single, single_len};
 use crate::codec::flush_mark::{FLUSH_MARK_LEN, FlushMark};
+use crate::codec::op::Op;
 use crate::error::{Result, StorageError};
+use crate::manifest::Epoch;
 use crate::mapping::Appender;
 use crate::segment::{SEGMENT_HEADER, SegmentHeader, SegmentKind};
 use crate::types::{EpochNumber, Location, Lsn, SegmentId, UnixMillis, WriterId};
@@ -45,6 +47,8 @@ pub(crate) struct Tail {
     pub(crate) next_note: u32,
     /// Segments that are full and wait to be sealed.
     pub(crate) full: Vec<Arc<Segment>>,
+    /// Only the primary's entries are taken.
+    pub(crate) is_replica: bool,
 }
 
 /// A segment that is allocated and mapped, without a header.
@@ -100,22 +104,74 @@ impl Log {
     ) -> Result<Appended> {
         self.durability.check()?;
         let mut tail = self.tail.lock();
+        if tail.is_replica {
+            return Err(StorageError::Replica);
+        }
+        self.make_room(&mut tail, purpose, len)?;
+        let head = EntryHead { lsn: tail.next, epoch: tail.epoch, time: UnixMillis(now.0.max(tail.last_time.0)) };
+        self.put(&mut tail, head, len, fill)
+    }
+
+    /// Appends an entry as it stands in the primary's log. Its bytes were checked.
+    pub(crate) fn append_replicated(&self, entry: &EntryView<'_>) -> Result<Appended> {
+        self.durability.check()?;
+        let mut tail = self.tail.lock();
+        let head = entry.head();
+        if !tail.is_replica || head.lsn != tail.next || head.epoch < tail.epoch {
+            let (last, last_epoch) = (Lsn(tail.next.0 - 1), tail.epoch);
+            return Err(StorageError::OutOfOrder { found: head.lsn, epoch: head.epoch, last, last_epoch });
+        }
+        let bytes = entry.bytes();
+        self.make_room(&mut tail, Purpose::Any, bytes.len())?;
+        tail.epoch = head.epoch;
+        self.put(&mut tail, head, bytes.len(), |out, _| out.copy_from_slice(bytes))
+    }
+
+    /// Ends being a replica, if it was one, with the first entry of an epoch.
+    pub(crate) fn append_epoch_start(&self, epoch: Epoch, now: UnixMillis, op: &Op<'_>) -> Result<Appended> {
+        self.durability.check()?;
+        let mut tail = self.tail.lock();
+        let len = single_len(op);
+        let before = (tail.epoch, tail.writer);
+        (tail.epoch, tail.writer) = (epoch.number, epoch.writer);
+        // On a full disk, too, so that what is there can be read, and deleted.
+        if let Err(error) = self.make_room(&mut tail, Purpose::Frees, len) {
+            (tail.epoch, tail.writer) = before;
+            return Err(error);
+        }
+        let head = EntryHead { lsn: tail.next, epoch: epoch.number, time: UnixMillis(now.0.max(tail.last_time.0)) };
+        let appended = self.put(&mut tail, head, len, |out, head| encode_single(out, head, self.seed, op))?;
+        tail.is_replica = false;
+        Ok(appended)
+    }
+
+    /// Whether only the primary's entries are taken.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.tail.lock().is_replica
+    }
+
+    /// Goes over to the next segment, if the entry does not fit in this one; writes the flush mark that is due.
+    #[inline]
+    fn make_room(&self, tail: &mut MutexGuard<'_, Tail>, purpose: Purpose, len: usize) -> Result<()> {
         let needed = len + if tail.mark_due.is_some() { FLUSH_MARK_LEN } else { 0 };
         let barred = tail.reserved && purpose == Purpose::Any;
         let kept = if tail.reserved && purpose == Purpose::Deletes { tail.segment.map().capacity() / 4 } else { 0 };
         if barred || tail.segment.map().written() + needed + kept > tail.segment.map().capacity() {
-            self.roll(&mut tail, len, purpose)?;
+            self.roll(tail, len, purpose)?;
         }
-        let tail = &mut *tail;
         if let Some(flushed) = tail.mark_due.take() {
             self.append_mark(tail, flushed);
         }
+        Ok(())
+    }
+
+    #[inline]
+    fn put(&self, tail: &mut Tail, head: EntryHead, len: usize, fill: impl FnOnce(&mut [u8], EntryHead)) -> Result<Appended> {
         let start = tail.segment.map().written();
         if start + len > tail.populated {
             tail.populate();
         }
-        let time = UnixMillis(now.0.max(tail.last_time.0));
-        let head = EntryHead { lsn: tail.next, epoch: tail.epoch, time };
         let Some(offset) = tail.segment.map().append_with(&mut tail.appender, len, |bytes| fill(bytes, head)) else {
             return Err(self.entry_too_large(len));
         };
@@ -125,7 +181,7 @@ impl Log {
             tail.segment.note(head.lsn, offset);
         }
         tail.segment.set_last_lsn(head.lsn);
-        tail.last_time = time;
+        tail.last_time = tail.last_time.max(head.time);
         tail.next = head.lsn.next();
         self.counts.appended(len as u64);
         self.durability.set_written(head.lsn);

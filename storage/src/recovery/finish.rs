@@ -11,19 +11,19 @@ use super::report::RecoveryReport;
 use crate::clock::wall_clock;
 use crate::codec::checksum::ShardSeed;
 use crate::codec::control::EpochStart;
-use crate::codec::entry::{encode_single, single_len};
+use crate::codec::entry::single_len;
 use crate::codec::op::{Op, OpCode};
 use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::index::Index;
-use crate::log::{Durability, Log, Purpose, Segment, SharedMode, Tail};
+use crate::log::{Durability, Log, Segment, SharedMode, Tail};
 use crate::manifest::{Epoch, Manifest, SegmentEntry, SegmentState};
 use crate::mapping::{AppendMap, Appender};
-use crate::options::Options;
+use crate::options::{Options, Role};
 use crate::segment::names::{FileName, MANIFEST, MANIFEST_TMP};
 use crate::segment::{Continuity, Frame, SEGMENT_HEADER, SegmentHeader, SegmentKind, SegmentReader};
 use crate::shard::Values;
-use crate::types::{EpochNumber, Generation, Incarnation, Lsn, STRIPES, WriterId};
+use crate::types::{EpochNumber, Generation, Incarnation, Lsn, NodeId, STRIPES, UnixMillis, WriterId};
 
 /// Replaces the manifest while the index is trusted beside the old one. Was: a kill right after it cost the next start the index.
 fn store_expected(directory: &dyn Directory, manifest: &Manifest, index: &Index) -> Result<()> {
@@ -64,12 +64,19 @@ pub(super) fn start(
     }
     list_adopted(&mut manifest, &chain)?;
     remove_leftovers(directory.as_ref(), &mut manifest)?;
-    let writer = WriterId(rand::random());
-    let epoch = EpochNumber(end.epoch.0 + 1);
     // Epochs of which nothing is left: their numbers are not given again.
     manifest.epochs.retain(|epoch| epoch.first <= end.last);
+    let is_replica = options.role == Role::Replica;
+    let (epoch, writer) = if is_replica {
+        // That of the last entry: the manifest may have named one of which nothing has arrived.
+        manifest.epochs.last().map_or((EpochNumber(0), WriterId(0)), |epoch| (epoch.number, epoch.writer))
+    } else {
+        (EpochNumber(end.epoch.0 + 1), WriterId(rand::random()))
+    };
     let (segment, appender, full) = active(&mut chain, &mut manifest, end, epoch, writer, options)?;
-    manifest.epochs.push(Epoch { number: epoch, writer, first: end.last.next() });
+    if !is_replica {
+        manifest.epochs.push(Epoch { number: epoch, writer, first: end.last.next() });
+    }
     manifest.clean_stop = manifest.clean_stop.filter(|stop| stop.flushed <= end.last);
     let history = manifest.history();
     let shard = manifest.identity.shard;
@@ -87,6 +94,7 @@ pub(super) fn start(
         next_note: segment.map().written() as u32,
         segment,
         full,
+        is_replica,
     };
     let durability = Durability::default();
     durability.set_written(end.last);
@@ -231,21 +239,28 @@ pub(super) fn bind(log: &Log, index: &Arc<Index>) -> Result<()> {
 }
 
 /// Appends the entry that begins this start's epoch.
-pub(super) fn begin_epoch(log: &Log, index: &Index, _last: EpochNumber) -> Result<()> {
-    let writer = log.tail.lock().writer;
-    let body = EpochStart { writer, node: log.node, incarnation: log.incarnation }.encode();
-    let op = Op::control(OpCode::EpochStart, &body);
-    let now = wall_clock();
-    let full = {
+pub(super) fn begin_epoch(log: &Log, index: &Index) -> Result<()> {
+    let (epoch, full) = {
         let tail = log.tail.lock();
-        tail.segment.map().written() + single_len(&op) > tail.segment.map().capacity()
+        let epoch = Epoch { number: tail.epoch, writer: tail.writer, first: tail.next };
+        (epoch, tail.segment.map().written() + epoch_start_len() > tail.segment.map().capacity())
     };
     if full {
         // The threads that make spares are not running yet.
         log.provide_first_spare()?;
     }
-    // On a full disk, too, so that what is there can be read, and deleted.
-    let appended = log.append_for(Purpose::Frees, single_len(&op), now, |out, head| encode_single(out, head, log.seed, &op))?;
+    start_epoch(log, index, epoch, wall_clock())
+}
+
+fn epoch_start_len() -> usize {
+    let nobody = EpochStart { writer: WriterId(0), node: NodeId(0), incarnation: Incarnation(0) };
+    single_len(&Op::control(OpCode::EpochStart, &nobody.encode()))
+}
+
+/// Appends the first entry of an epoch that the manifest has.
+pub(crate) fn start_epoch(log: &Log, index: &Index, epoch: Epoch, now: UnixMillis) -> Result<()> {
+    let body = EpochStart { writer: epoch.writer, node: log.node, incarnation: log.incarnation }.encode();
+    let appended = log.append_epoch_start(epoch, now, &Op::control(OpCode::EpochStart, &body))?;
     for stripe in 0..STRIPES {
         let mut stripe = index.stripe(stripe).write();
         if stripe.applied(index) < appended.lsn {

@@ -14,6 +14,7 @@ mod report;
 mod scan;
 mod torn;
 
+pub(crate) use finish::start_epoch;
 pub use report::{RecoveryReport, RestartKind};
 
 use std::sync::Arc;
@@ -25,9 +26,10 @@ use crate::fs::{Directory, FileIdentity, LockGuard, LockHeld, self_test};
 use crate::index::{Index, Opened, Surroundings};
 use crate::log::Log;
 use crate::manifest::Manifest;
-use crate::options::Options;
+use crate::options::{Options, Role};
 use crate::segment::names::{INDEX, MANIFEST};
 use crate::shard::Values;
+use crate::snapshot::finish_exchange;
 use crate::types::{HistoryId, Lsn, NodeId};
 use chain::Chain;
 use replay::Replay;
@@ -43,18 +45,20 @@ pub(crate) struct Recovered {
 }
 
 /// Opens, recovers or creates a shard in a data directory.
-pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options) -> Result<Recovered> {
+pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options, lock: Option<LockGuard>) -> Result<Recovered> {
     let started = Instant::now();
-    let lock = take_lock(root.as_ref())?;
+    let lock = lock.map_or_else(|| take_lock(root.as_ref()), Ok)?;
     match self_test(root.as_ref()) {
         // A full disk says nothing about the filesystem, and what is on it can still be read.
         Err(error) if error.is_disk_full() => tracing::warn!("{error}"),
         outcome => outcome?,
     }
+    finish_exchange(root.as_ref(), options.shard)?;
     let name = format!("shard-{}", options.shard);
     let directory = root.subdirectory(&name).map_err(StorageError::io("create", root.path(&name)))?;
     let (manifest, fresh) = load_or_create(directory.as_ref(), options)?;
     let chain = Chain::open(&directory, &manifest)?;
+    let options = &fit_segment_size(&chain, options);
     let mut report = RecoveryReport {
         kind: RestartKind::Fresh,
         keys: 0,
@@ -75,12 +79,23 @@ pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options) -> Result<Recov
     let (log, values) = finish::start(&directory, manifest, chain, &end, &index, options, &mut report)?;
     let index = Arc::new(index);
     finish::bind(&log, &index)?;
-    finish::begin_epoch(&log, &index, end.epoch)?;
+    match options.role {
+        Role::Primary => finish::begin_epoch(&log, &index)?,
+        // It makes the first spare.
+        Role::Replica => log.keeper.wake(),
+    }
     report.keys = (0..crate::types::DATABASES).map(|db| index.table_keys(index.tables().slot(crate::types::Db(db)))).sum();
     report.last_lsn = end.last;
     report.flushed_lsn = end.flushed;
     report.duration = started.elapsed();
     Ok(Recovered { log, index, values, report, lock })
+}
+
+/// What fits in a segment of the primary's has to fit in one of the replica's.
+fn fit_segment_size(chain: &Chain, options: &Options) -> Options {
+    let largest = chain.links.iter().map(|link| link.header.size as u32).max().unwrap_or(0);
+    let segment_size = if options.role == Role::Replica { options.segment_size.max(largest) } else { options.segment_size };
+    Options { segment_size, ..options.clone() }
 }
 
 fn take_lock(root: &dyn Directory) -> Result<LockGuard> {

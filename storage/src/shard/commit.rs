@@ -39,14 +39,18 @@ impl Transaction<'_> {
         let op = self.pending.encode(&self.pending.ops[0]);
         let purpose = if op.code == OpCode::Tombstone { Purpose::Deletes } else { Purpose::Any };
         let appended = log.append_for(purpose, single_len(&op), self.batch.now(), |out, head| encode_single(out, head, log.seed, &op))?;
-        let at = self.pending.ops.pop().expect("exactly one op");
-        let cell_is_fresh = true;
-        self.apply(&at, appended.location(SINGLE_HEADER as u32), appended.lsn, cell_is_fresh);
-        let stripe = at.slot.stripe();
-        let index = &self.shard.index;
-        let at_guard = self.stripe_mut(stripe);
-        at_guard.set_applied(index, appended.lsn);
+        self.apply_one(&appended);
         Ok(appended.lsn)
+    }
+
+    /// Applies the only op of an entry.
+    #[inline]
+    pub(super) fn apply_one(&mut self, appended: &Appended) {
+        let op = self.pending.ops.pop().expect("exactly one op");
+        let cell_is_fresh = true;
+        self.apply(&op, appended.location(SINGLE_HEADER as u32), appended.lsn, cell_is_fresh);
+        let index = &self.shard.index;
+        self.stripe_mut(op.slot.stripe()).set_applied(index, appended.lsn);
     }
 
     fn commit_many(&mut self) -> Result<Lsn> {
@@ -85,7 +89,7 @@ impl Transaction<'_> {
         }
     }
 
-    fn apply_many(&mut self, appended: &Appended, distances: &[Option<u32>]) {
+    pub(super) fn apply_many(&mut self, appended: &Appended, distances: &[Option<u32>]) {
         self.apply_controls(appended.lsn);
         let ops = std::mem::take(&mut self.pending.ops);
         for (op, distance) in ops.iter().zip(distances) {
@@ -215,7 +219,7 @@ pub(crate) fn counter_change(old: Option<&Counted>, new: Option<&Counted>) -> Co
 
 impl super::Shard {
     /// Makes sure that new keys find room in the index. Who flushes faster than the background gives the dropped tables back does it himself.
-    fn reserve(&self, keys: usize) -> Result<()> {
+    pub(super) fn reserve(&self, keys: usize) -> Result<()> {
         let reserved = match self.index.reserve(keys) {
             Err(IndexError::Full { .. }) => {
                 super::background::reclaim(&self.log, &self.index, &self.values, usize::MAX);

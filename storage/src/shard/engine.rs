@@ -17,6 +17,7 @@ use crate::checkpoint::Checkpointer;
 use crate::clean::{Cleaning, CleaningFigures};
 use crate::error::{Result, StorageError};
 use crate::evict::{Eviction, Usage};
+use crate::fs::LockGuard;
 use crate::history::{Answer, AnswerDone, History, HistoryError, HistoryRetention, Question};
 use crate::index::{Index, TableMap, TableSlot};
 use crate::log::{Log, Threads};
@@ -48,7 +49,7 @@ pub struct Shard {
     pub(super) eviction: Eviction,
     history: History,
     /// Held for as long as the shard may write.
-    _lock: crate::fs::LockGuard,
+    lock: Mutex<Option<LockGuard>>,
 }
 
 impl Shard {
@@ -57,7 +58,12 @@ impl Shard {
     /// # Errors
     /// The directory is locked, unfit or of a later version; the log is corrupt.
     pub fn open(directory: &Arc<dyn crate::fs::Directory>, options: Options) -> Result<Self> {
-        let Recovered { log, index, values, report, lock } = crate::recovery::open(directory, &options)?;
+        Self::open_locked(directory, options, None)
+    }
+
+    /// The same with the lock of the directory, if somebody has it already.
+    pub(crate) fn open_locked(directory: &Arc<dyn crate::fs::Directory>, options: Options, lock: Option<LockGuard>) -> Result<Self> {
+        let Recovered { log, index, values, report, lock } = crate::recovery::open(directory, &options, lock)?;
         let threads = Threads::start(&log)?;
         let readers = Readers::start(options.reader_threads, &log, &values)?;
         let checkpointer = Arc::new(Checkpointer::new(&log, &index, options.checkpoint_bytes));
@@ -87,7 +93,7 @@ impl Shard {
             scrub,
             eviction,
             history,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         let tables = shard.index.tables();
         shard.cache_tables(&tables);
@@ -426,6 +432,11 @@ impl Shard {
     pub fn abandon(self) {
         self.stop_threads();
         self.threads.lock().set_closed();
+    }
+
+    /// Hands the directory's lock to whoever takes this shard's place; it is closed.
+    pub(crate) fn give_up_lock(&self) -> Option<LockGuard> {
+        self.lock.lock().take()
     }
 
     fn stop_threads(&self) {

@@ -247,6 +247,38 @@ impl Values {
         Ok(writer)
     }
 
+    /// Makes the file for a copy of another node's value segment.
+    pub(super) fn begin_copy(&self, id: u128, bytes: u64) -> Result<Box<dyn File>> {
+        let path = self.path_of(id);
+        self.take_room(bytes)?;
+        self.unfinished.lock().push(id);
+        let name = FileName::Value(id).to_string();
+        let made = self.directory.create(&name).map_err(StorageError::io("create", &path)).and_then(|file| {
+            file.allocate(0, bytes).map_err(StorageError::io("allocate", &path)).map_err(|error| self.as_full(error))?;
+            Ok(file)
+        });
+        made.inspect(|_| self.space.settle(bytes)).inspect_err(|_| {
+            self.space.give_back(bytes);
+            drop(self.abandon_copy(id));
+        })
+    }
+
+    /// All of it is on the medium.
+    pub(super) fn end_copy(&self, id: u128) -> Result<()> {
+        self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
+        self.unfinished.lock().retain(|unfinished| *unfinished != id);
+        Ok(())
+    }
+
+    pub(super) fn abandon_copy(&self, id: u128) -> std::io::Result<()> {
+        self.unfinished.lock().retain(|unfinished| *unfinished != id);
+        self.directory.remove(&FileName::Value(id).to_string())
+    }
+
+    pub(super) fn path_of(&self, id: u128) -> std::path::PathBuf {
+        self.directory.path(&FileName::Value(id).to_string())
+    }
+
     /// Takes room for a file of this size, under the limit that the log has.
     fn take_room(&self, size: u64) -> Result<()> {
         if self.space.take(size) {

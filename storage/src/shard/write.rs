@@ -10,7 +10,7 @@ use crate::codec::control::{FlushedTable, SwappedDatabases};
 use crate::codec::op::{OpCode, OpView, ValueType};
 use crate::error::Result;
 use crate::index::TableMap;
-use crate::types::{DATABASES, Db, UnixMillis};
+use crate::types::{DATABASES, Db, TableId, UnixMillis};
 
 /// What a write leaves behind for its key.
 pub(super) struct Written<'a> {
@@ -140,7 +140,7 @@ impl Transaction<'_> {
     /// # Errors
     /// None today; a result like all writes.
     pub fn flush(&mut self, db: Db) -> Result<()> {
-        let mut tables = self.tables();
+        let tables = self.tables();
         let old = self.table(db);
         let made_here = self.pending.controls.iter().any(|(c, _)| matches!(c, Control::Flush { flushed, .. } if flushed.new == old.id));
         if made_here {
@@ -148,12 +148,18 @@ impl Transaction<'_> {
             return Ok(());
         }
         let new = tables.next_id();
+        self.flush_into(db, new);
+        Ok(())
+    }
+
+    /// Gives a database a new table of this id.
+    pub(super) fn flush_into(&mut self, db: Db, new: TableId) {
+        let (mut tables, old) = (self.tables(), self.table(db));
         // Not a slot that this transaction itself has just vacated: it is emptied at commit only.
         let committed = self.shard.index.tables();
         let fresh = tables.unused().find(|slot| committed.unused().any(|free| free == *slot)).expect("twice as many slots as databases");
         tables.replace(db, new, fresh);
         self.pending.control(Control::Flush { flushed: FlushedTable { db, old: old.id, new }, old }, tables);
-        Ok(())
     }
 
     /// Removes all keys of all databases (plan: all stripes, exclusive).
@@ -183,7 +189,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn tables(&self) -> Box<TableMap> {
+    pub(super) fn tables(&self) -> Box<TableMap> {
         self.pending.tables.clone().unwrap_or_else(|| Box::new(self.shard.index.tables()))
     }
 }

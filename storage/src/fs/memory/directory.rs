@@ -144,6 +144,37 @@ impl DirectoryNode {
         Arc::clone(state.children.entry(name.to_owned()).or_insert_with(child))
     }
 
+    /// Walks to the directory that holds the last part of a path, and gives that part.
+    fn parent_of<'n>(self: &Arc<Self>, path: &'n str) -> (Arc<Self>, &'n str) {
+        let mut at = Arc::clone(self);
+        let mut parts = path.split('/').peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            if parts.peek().is_none() {
+                return (at, part);
+            }
+            at = at.subdirectory(part);
+        }
+    }
+
+    pub(in crate::fs) fn has_subdirectory(self: &Arc<Self>, path: &str) -> bool {
+        let (parent, name) = self.parent_of(path);
+        parent.state.lock().children.contains_key(name)
+    }
+
+    /// Durable at once, like a new one. Paths in messages keep the old name.
+    pub(in crate::fs) fn rename_subdirectory(self: &Arc<Self>, from: &str, to: &str) -> io::Result<()> {
+        let ((from, old), (to, new)) = (self.parent_of(from), self.parent_of(to));
+        let child = from.state.lock().children.remove(old).ok_or(io::ErrorKind::NotFound)?;
+        to.state.lock().children.insert(new.to_owned(), child);
+        Ok(())
+    }
+
+    pub(in crate::fs) fn remove_subdirectory(self: &Arc<Self>, path: &str) {
+        let (parent, name) = self.parent_of(path);
+        parent.state.lock().children.remove(name);
+    }
+
     /// This directory as another process finds it after this one was killed.
     pub(in crate::fs) fn after_kill(&self, disk: &Arc<Disk>) -> io::Result<Arc<Self>> {
         let state = self.state.lock();

@@ -122,6 +122,19 @@ impl Directory for MemoryDirectory {
         Ok(Arc::new(Self::over(self.node.subdirectory(name))))
     }
 
+    fn has_subdirectory(&self, name: &str) -> io::Result<bool> {
+        Ok(self.node.has_subdirectory(name))
+    }
+
+    fn rename_subdirectory(&self, from: &str, to: &str) -> io::Result<()> {
+        self.node.rename_subdirectory(from, to)
+    }
+
+    fn remove_subdirectory(&self, name: &str) -> io::Result<()> {
+        self.node.remove_subdirectory(name);
+        Ok(())
+    }
+
     fn usage(&self) -> io::Result<u64> {
         Ok(self.node.usage())
     }

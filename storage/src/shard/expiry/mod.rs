@@ -32,7 +32,7 @@ use self::found::Found;
 use self::sweep::Sweeper;
 pub use self::sweep::Swept;
 use crate::error::Result;
-use crate::index::Index;
+use crate::index::{ExpiredMark, Index};
 use crate::log::Log;
 use crate::options::Options;
 use crate::shard::Values;
@@ -119,6 +119,12 @@ impl Expiry {
     #[inline]
     pub(super) fn at(&self) -> UnixMillis {
         self.shared.at()
+    }
+
+    /// The primary has said what counts as expired; under a stripe's exclusive lock.
+    pub(super) fn declared(&self, index: &Index, mark: ExpiredMark) {
+        index.set_expired(mark);
+        self.shared.at.store(mark.at.0, Relaxed);
     }
 
     /// An access found a key expired: it is removed soon.

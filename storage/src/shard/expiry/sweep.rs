@@ -114,7 +114,7 @@ impl Sweeper {
 
     /// Sweeps once over everything.
     pub(super) fn whole(&mut self) -> Result<Swept> {
-        let now = self.clock.now();
+        let now = self.limit();
         self.round = Round::new(&self.index);
         let index = Arc::clone(&self.index);
         while !self.round.is_done() {
@@ -135,7 +135,8 @@ impl Sweeper {
         let Some(_right) = index.try_unlogged() else { return Ok(None) };
         let started = Instant::now();
         let (now, last) = (self.clock.now(), self.shared.at());
-        let limit = if now.0.saturating_sub(last.0) >= patience.as_millis() as i64 { now } else { last };
+        let declares = now.0.saturating_sub(last.0) >= patience.as_millis() as i64 && !self.log.is_replica();
+        let limit = if declares { now } else { last };
         let before = self.round.swept;
         let seen = |sweeper: &Self| sweeper.round.swept.seen - before.seen;
         while !self.round.is_done() && seen(self) < STEP {
@@ -166,7 +167,7 @@ impl Sweeper {
         };
         found.sort_unstable_by_key(|one| (one.slot, one.location));
         found.dedup();
-        let now = self.clock.now();
+        let now = self.limit();
         let segments = self.log.segments();
         let doomed = found.into_iter().filter_map(|one| Doomed::new(&segments, one)).filter(|one| one.expire_at <= now);
         self.remove(&doomed.collect::<Vec<_>>(), &segments, now)?;
@@ -212,6 +213,11 @@ impl Sweeper {
         }
         self.cells = cells;
         Ok(())
+    }
+
+    /// Up to when keys may be removed: on a replica only the primary says that.
+    fn limit(&self) -> UnixMillis {
+        if self.log.is_replica() { self.shared.at() } else { self.clock.now() }
     }
 
     fn finish_round(&self) {

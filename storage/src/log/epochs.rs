@@ -1,0 +1,43 @@
+//! The epochs of a log.
+
+use super::Log;
+use crate::error::Result;
+use crate::manifest::Epoch;
+use crate::types::{HistoryId, Lsn};
+
+/// Which log a log is: two logs are the same up to the end of the last epoch that both have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// The history that is written now.
+    pub history: HistoryId,
+    /// The epochs of which there are entries, by their first LSN.
+    pub epochs: Vec<Epoch>,
+    /// The LSN of the last entry.
+    pub last: Lsn,
+    /// Up to here LSNs may have gaps: cleaning dropped entries.
+    pub cleaned: Lsn,
+}
+
+impl Log {
+    /// Which log this is.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        let manifest = self.manifest.lock();
+        // Read under the manifest's lock: an epoch is there before its first entry is.
+        let last = self.durability.written();
+        let epochs = manifest.epochs.iter().filter(|epoch| epoch.first <= last).copied().collect();
+        Lineage { history: self.history, epochs, last, cleaned: manifest.cleaned.reached }
+    }
+
+    /// Adds an epoch whose first entry is about to be appended; one that is there already, at the same place, is left.
+    pub(crate) fn add_epoch(&self, epoch: Epoch) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        if manifest.epochs.last() == Some(&epoch) {
+            return Ok(());
+        }
+        // Of an attempt that failed before the entry was appended.
+        manifest.epochs.retain(|known| known.first < epoch.first);
+        manifest.epochs.push(epoch);
+        self.store_manifest(&mut manifest)
+    }
+}

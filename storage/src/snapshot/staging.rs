@@ -1,0 +1,197 @@
+//! Receiving a snapshot beside the data that is served, and putting it in that data's place.
+//!
+//! Invariants:
+//! - The staged manifest is written last, when everything that it names is on the medium: with it, the copy is whole.
+//! - At every moment one of the two copies has the shard's name, or the other one gets it back at the next start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{Result, StorageError};
+use crate::fs::{Directory, File};
+use crate::manifest::Manifest;
+use crate::options::{Options, Role};
+use crate::segment::names::{FileName, MANIFEST};
+use crate::shard::Shard;
+use crate::types::{Lsn, NodeId, ShardId};
+
+/// Where a snapshot arrives.
+const INCOMING: &str = "incoming";
+/// Which node's files these are.
+const SOURCE: &str = "SOURCE";
+
+fn shard_name(shard: ShardId) -> String {
+    format!("shard-{shard}")
+}
+
+fn outgoing_name(shard: ShardId) -> String {
+    format!("outgoing-{shard}")
+}
+
+/// A snapshot that is arriving.
+pub struct Staging {
+    directory: Arc<dyn Directory>,
+    files: HashMap<String, Box<dyn File>>,
+}
+
+impl Staging {
+    /// Begins to receive a snapshot of `source`; what arrived of an earlier one of the same node stays.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn begin(root: &Arc<dyn Directory>, shard: ShardId, source: NodeId) -> Result<Self> {
+        let name = format!("{INCOMING}/{}", shard_name(shard));
+        let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
+        let directory = incoming.subdirectory(&shard_name(shard)).map_err(StorageError::io("create", root.path(&name)))?;
+        let staging = Self { directory, files: HashMap::new() };
+        if staging.source() != Some(source) || staging.exists(MANIFEST)? {
+            staging.clear()?;
+            staging.store(SOURCE, &source.0.to_le_bytes())?;
+        }
+        Ok(staging)
+    }
+
+    fn source(&self) -> Option<NodeId> {
+        let mut bytes = [0; 8];
+        self.directory.open_read_only(SOURCE).ok()?.read_at(0, &mut bytes).ok()?;
+        Some(NodeId(u64::from_le_bytes(bytes)))
+    }
+
+    fn exists(&self, name: &str) -> Result<bool> {
+        self.directory.exists(name).map_err(StorageError::io("look for", self.directory.path(name)))
+    }
+
+    fn clear(&self) -> Result<()> {
+        for name in self.directory.list().map_err(StorageError::io("list", self.directory.path("")))? {
+            self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))?;
+        }
+        Ok(())
+    }
+
+    fn store(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.directory.path(name);
+        let file = self.directory.create(name).map_err(StorageError::io("create", &path))?;
+        file.allocate(0, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
+        file.write_at(0, bytes).map_err(StorageError::io("write", &path))?;
+        file.sync_all().map_err(StorageError::io("sync", &path))
+    }
+
+    /// What of a file is there already, in bytes from its start. The file is `bytes` long, and room for it is made.
+    ///
+    /// # Errors
+    /// It is no file of a snapshot; no room; I/O errors.
+    pub fn expect(&mut self, name: &str, bytes: u64) -> Result<u64> {
+        let path = self.directory.path(name);
+        if !matches!(FileName::parse(name), Some(FileName::Segment(..) | FileName::Checkpoint(_) | FileName::Value(_))) {
+            let reason = "not the name of a file of a snapshot".to_owned();
+            return Err(StorageError::Corrupt { path, offset: 0, lsn: Lsn(0), reason });
+        }
+        let there = self.exists(name)?;
+        let file = if there { self.directory.open(name) } else { self.directory.create(name) };
+        let file = file.map_err(StorageError::io("open", &path))?;
+        let have = if there { file.len().map_err(StorageError::io("measure", &path))?.min(bytes) } else { 0 };
+        self.files.insert(name.to_owned(), file);
+        Ok(have)
+    }
+
+    /// Writes a piece of a file that is expected; pieces of a file come in order.
+    ///
+    /// # Errors
+    /// No room; I/O errors.
+    pub fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let path = self.directory.path(name);
+        let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "a piece of a file that nobody announced");
+        let file = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
+        file.allocate(offset, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
+        file.write_at(offset, bytes).map_err(StorageError::io("write", &path))
+    }
+
+    /// All has arrived: puts it on the medium as a shard of `node`.
+    ///
+    /// # Errors
+    /// The manifest is no such; I/O errors.
+    pub fn finish(self, manifest: &[u8], node: NodeId) -> Result<()> {
+        let path = self.directory.path(MANIFEST);
+        let corrupt = |(offset, error): (usize, crate::codec::DecodeError)| StorageError::Corrupt {
+            path: path.clone(),
+            offset: offset as u64,
+            lsn: Lsn(0),
+            reason: error.to_string(),
+        };
+        let mut manifest = Manifest::decode(manifest).map_err(corrupt)?;
+        manifest.identity.node = node;
+        for (name, file) in &self.files {
+            file.sync_all().map_err(StorageError::io("sync", self.directory.path(name)))?;
+        }
+        // Of an earlier attempt.
+        let names = self.directory.list().map_err(StorageError::io("list", self.directory.path("")))?;
+        for name in names.iter().filter(|name| !self.files.contains_key(*name)) {
+            self.directory.remove(name).map_err(StorageError::io("remove", self.directory.path(name)))?;
+        }
+        self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
+        manifest.store(self.directory.as_ref())
+    }
+}
+
+/// What becomes of the data that makes way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// The snapshot has all of it.
+    Remove,
+    /// It stays, under another name.
+    Keep,
+}
+
+/// The shard that has taken another's place.
+pub struct Exchanged {
+    /// It, a replica.
+    pub shard: Shard,
+    /// Where the data is that made way, if it was kept.
+    pub kept: Option<std::path::PathBuf>,
+}
+
+/// Puts the snapshot that has arrived in the place of `old`, which answers reads from memory meanwhile and takes no more writes. The index of
+/// the new one is made before.
+///
+/// # Errors
+/// The snapshot cannot be opened: `old` goes on. I/O errors while the directories change names: the next start has one of the two.
+pub fn exchange(root: &Arc<dyn Directory>, old: &Shard, aside: Aside, options: Options) -> Result<Exchanged> {
+    let shard = options.shard;
+    let options = Options { role: Role::Replica, ..options };
+    let (current, outgoing) = (shard_name(shard), outgoing_name(shard));
+    let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("open", root.path(INCOMING)))?;
+    Shard::open(&incoming, options.clone())?.close()?;
+    old.close()?;
+    let lock = old.give_up_lock();
+    let rename = |from: &str, to: &str| root.rename_subdirectory(from, to).map_err(StorageError::io("rename", root.path(from)));
+    remove(root, &outgoing)?;
+    rename(&current, &outgoing)?;
+    rename(&format!("{INCOMING}/{current}"), &current)?;
+    remove(root, INCOMING)?;
+    let kept = match aside {
+        Aside::Remove => {
+            remove(root, &outgoing)?;
+            None
+        }
+        Aside::Keep => {
+            let name = format!("set-aside-{}-{}", old.log().lineage().history, old.written_lsn());
+            rename(&outgoing, &name)?;
+            Some(root.path(&name))
+        }
+    };
+    Ok(Exchanged { shard: Shard::open_locked(root, options, lock)?, kept })
+}
+
+fn remove(root: &Arc<dyn Directory>, name: &str) -> Result<()> {
+    root.remove_subdirectory(name).map_err(StorageError::io("remove", root.path(name)))
+}
+
+/// Gives the shard its name back after a kill in the middle of an exchange.
+pub(crate) fn finish_exchange(root: &dyn Directory, shard: ShardId) -> Result<()> {
+    let (current, outgoing) = (shard_name(shard), outgoing_name(shard));
+    let there = |name: &str| root.has_subdirectory(name).map_err(StorageError::io("look for", root.path(name)));
+    if !there(&current)? && there(&outgoing)? {
+        root.rename_subdirectory(&outgoing, &current).map_err(StorageError::io("rename", root.path(&outgoing)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Taking a snapshot.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::{Result, StorageError};
+use crate::fs::{Directory, File};
+use crate::log::{Log, Segment};
+use crate::manifest::{SegmentEntry, SegmentState};
+use crate::segment::names::FileName;
+use crate::shard::Shard;
+use crate::types::Lsn;
+
+/// All of a shard as of one LSN.
+pub struct Snapshot {
+    /// The LSN of the last entry in it.
+    pub lsn: Lsn,
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// The files that it names.
+    pub files: Vec<SnapshotFile>,
+}
+
+/// A file of a snapshot.
+pub struct SnapshotFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    source: Source,
+}
+
+enum Source {
+    Segment(Arc<Segment>),
+    Open(Box<dyn File>),
+    /// Opened when it is read: there may be many.
+    Value(Arc<dyn Directory>, Mutex<Option<Box<dyn File>>>),
+}
+
+impl SnapshotFile {
+    /// A file of a directory, held open.
+    pub(crate) fn open(directory: &Arc<dyn Directory>, name: String) -> Result<Self> {
+        let path = directory.path(&name);
+        let file = directory.open_read_only(&name).map_err(StorageError::io("open", &path))?;
+        let bytes = file.len().map_err(StorageError::io("measure", &path))?;
+        Ok(Self { name, bytes, source: Source::Open(file) })
+    }
+
+    /// Fills `buf` from `offset`. May wait for the medium.
+    ///
+    /// # Errors
+    /// I/O errors; a large value that has been removed since, because nothing names it any more, is not found.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        match &self.source {
+            Source::Segment(segment) => read(segment.file(), offset, buf),
+            Source::Open(file) => read(file.as_ref(), offset, buf),
+            Source::Value(directory, opened) => {
+                let mut opened = opened.lock();
+                let file = match &mut *opened {
+                    Some(file) => file,
+                    none => {
+                        none.insert(directory.open_read_only(&self.name).map_err(StorageError::io("open", directory.path(&self.name)))?)
+                    }
+                };
+                let end = offset + buf.len() as u64;
+                let outcome = read(file.as_ref(), offset, buf);
+                if end >= self.bytes {
+                    // Read to its end: the next one is opened.
+                    *opened = None;
+                }
+                outcome
+            }
+        }
+    }
+}
+
+fn read(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<()> {
+    file.read_at(offset, buf).map_err(StorageError::io("read", file.path()))
+}
+
+impl Shard {
+    /// Takes a snapshot. Writers wait for no longer than it takes to note where the log ends.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let log = self.log();
+        let mut manifest = log.manifest.lock();
+        if log.register_begun(&mut manifest)? {
+            log.store_manifest(&mut manifest)?;
+        }
+        let (lsn, open) = log.open_segments();
+        let mut shown = manifest.clone();
+        // A segment that has begun since is behind the LSN.
+        shown.identity.spare = None;
+        shown.clean_stop = None;
+        shown.segments.retain(|entry| entry.base <= lsn.next());
+        shown.epochs.retain(|epoch| epoch.first <= lsn);
+        let mut files = Vec::new();
+        for entry in &shown.segments {
+            files.push(segment(log, entry, &open)?);
+        }
+        if let Some(checkpoint) = shown.checkpoint {
+            files.push(SnapshotFile::open(&log.directory, FileName::Checkpoint(checkpoint.lsn).to_string())?);
+        }
+        files.extend(values(log)?);
+        drop(manifest);
+        Ok(Snapshot { lsn, manifest: shown.encode(), files })
+    }
+}
+
+impl Log {
+    /// The last LSN, and the segments that are not sealed, each with its written end then.
+    fn open_segments(&self) -> (Lsn, Vec<(Arc<Segment>, u64)>) {
+        let tail = self.tail.lock();
+        let open = tail.full.iter().chain([&tail.segment]).map(|segment| (Arc::clone(segment), segment.map().written() as u64)).collect();
+        (Lsn(tail.next.0 - 1), open)
+    }
+}
+
+fn segment(log: &Log, entry: &SegmentEntry, open: &[(Arc<Segment>, u64)]) -> Result<SnapshotFile> {
+    let name = FileName::Segment(entry.base, entry.generation).to_string();
+    let known = log.segments().get(entry.id).filter(|segment| segment.generation() == entry.generation).cloned();
+    let bytes = match entry.state {
+        SegmentState::Sealed { bytes, .. } | SegmentState::Retired { bytes, .. } => bytes,
+        SegmentState::Active => match open.iter().find(|(segment, _)| segment.generation() == entry.generation) {
+            Some((_, written)) => *written,
+            // Being sealed: its frames are there, the footer may be.
+            None => known.as_ref().map_or(0, |segment| segment.map().written() as u64),
+        },
+    };
+    match known {
+        Some(segment) => Ok(SnapshotFile { name, bytes, source: Source::Segment(segment) }),
+        // Cleaning has named it in the manifest, and not opened it to readers yet.
+        None => Ok(SnapshotFile { bytes, ..SnapshotFile::open(&log.directory, name)? }),
+    }
+}
+
+/// The large values that there are. What is removed before it is sent is named by nothing any more.
+fn values(log: &Log) -> Result<Vec<SnapshotFile>> {
+    let names = log.directory.list().map_err(StorageError::io("list", log.directory.path("")))?;
+    let mut files = Vec::new();
+    for name in names.into_iter().filter(|name| matches!(FileName::parse(name), Some(FileName::Value(_)))) {
+        let Ok(file) = log.directory.open_read_only(&name) else { continue };
+        let bytes = file.len().map_err(StorageError::io("measure", log.directory.path(&name)))?;
+        files.push(SnapshotFile { name, bytes, source: Source::Value(Arc::clone(&log.directory), Mutex::new(None)) });
+    }
+    Ok(files)
+}

@@ -1,0 +1,297 @@
+//! Tests of snapshots, and of the replica that goes on from one.
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::clock::Clock;
+use crate::error::StorageError;
+use crate::evict::EvictionPolicy;
+use crate::fs::{Directory, FaultyDirectory};
+use crate::log::LogReader;
+use crate::options::{Options, Role, SyncMode};
+use crate::shard::Shard;
+use crate::shard::testing::run;
+use crate::types::{Db, Lsn, NodeId, SLOTS, ShardId, Slot, UnixMillis};
+
+fn options(role: Role) -> Options {
+    let small = Options { segment_size: 1 << 20, index_reserve: 256 << 20, checkpoint_bytes: u64::MAX, ..Options::default() };
+    Options { role, sync: SyncMode::EverySec, ..small }
+}
+
+fn open(directory: &Arc<dyn Directory>, role: Role) -> Shard {
+    Shard::open(directory, options(role)).unwrap()
+}
+
+/// Sends a snapshot, in pieces, and puts it in the place of what the replica has.
+fn resync(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, aside: Aside, rng: &mut StdRng) -> Exchanged {
+    let snapshot = primary.snapshot().unwrap();
+    let mut staging = Staging::begin(root, ShardId(0), primary.node()).unwrap();
+    if rng.random_bool(0.3) {
+        // Cut off somewhere; the next attempt goes on from there.
+        send(&snapshot, &mut staging, rng.random_range(1..20));
+        staging = Staging::begin(root, ShardId(0), primary.node()).unwrap();
+    }
+    send(&snapshot, &mut staging, usize::MAX);
+    staging.finish(&snapshot.manifest, NodeId(77)).unwrap();
+    exchange(root, old, aside, options(Role::Replica)).unwrap()
+}
+
+fn send(snapshot: &Snapshot, staging: &mut Staging, mut pieces: usize) {
+    for file in &snapshot.files {
+        let mut at = staging.expect(&file.name, file.bytes).unwrap();
+        while at < file.bytes {
+            let mut piece = vec![0; (file.bytes - at).min(200_000) as usize];
+            match file.read_at(at, &mut piece) {
+                Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => break,
+                outcome => outcome.unwrap(),
+            }
+            staging.write(&file.name, at, &piece).unwrap();
+            at += piece.len() as u64;
+            pieces -= 1;
+            if pieces == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends the replica what it lacks, as the log has it.
+fn stream(primary: &Shard, replica: &Shard, rng: &mut StdRng) -> Result<(), StorageError> {
+    let mut reader = LogReader::new(replica.written_lsn().next());
+    while let Some(piece) = reader.read(primary.log(), rng.random_range(1..300_000))? {
+        for value in replica.values_named(piece.bytes()).unwrap() {
+            if !replica.has_value(value.value_id)
+                && let Some(file) = primary.value_file(value.value_id)
+            {
+                let mut bytes = vec![0; file.bytes as usize];
+                file.read_at(0, &mut bytes).unwrap();
+                let mut receiver = replica.receive_value(value.value_id, file.bytes).unwrap();
+                bytes.chunks(100_000).for_each(|chunk| receiver.write(chunk).unwrap());
+                receiver.finish().unwrap();
+            }
+        }
+        assert_eq!(replica.replicate(piece.bytes()).unwrap(), piece.last);
+    }
+    assert_eq!(replica.written_lsn(), primary.written_lsn());
+    Ok(())
+}
+
+/// Keys, values, times and counters are the same; the logs are, too.
+fn compare(primary: &Shard, replica: &Shard, from: Lsn, what: &str) {
+    for db in (0..3).map(Db) {
+        let there = |shard: &Shard| {
+            let mut counters = Vec::new();
+            for slot in (0..SLOTS).map(Slot) {
+                let table = shard.index().tables().slot(db);
+                let of_slot = shard.index().stripe(slot.stripe()).read().slot_counters(shard.index(), table, slot);
+                if of_slot != Default::default() {
+                    counters.push((slot, of_slot));
+                }
+            }
+            counters
+        };
+        assert_eq!(there(primary), there(replica), "{what}, database {db}");
+    }
+    let (mut one, mut other) = (LogReader::new(from), LogReader::new(from));
+    while let (Ok(Some(a)), Ok(Some(b))) = (one.read(primary.log(), 1), other.read(replica.log(), 1)) {
+        assert_eq!(a.bytes(), b.bytes(), "{what}, entry {}", a.first);
+    }
+}
+
+fn values(shard: &Shard) -> Vec<Option<Vec<u8>>> {
+    let get = |db: u8, n: u32| {
+        let name = format!("k{n}");
+        let key = shard.key(name.as_bytes());
+        run(shard, |txn| Ok(txn.get(Db(db), &key)?.map(|object| object.data.into_owned()))).unwrap()
+    };
+    (0..3).flat_map(|db| (0..60).map(move |n| (db, n))).map(|(db, n)| get(db, n)).collect()
+}
+
+fn operate(shard: &Shard, rng: &mut StdRng) {
+    let (db, other) = (Db(rng.random_range(0..3)), Db(rng.random_range(0..3)));
+    let name = format!("k{}", rng.random_range(0..60));
+    let key = shard.key(name.as_bytes());
+    let len = if rng.random_bool(0.02) { 300_000 } else { rng.random_range(0..3_000) };
+    let value: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+    match rng.random_range(0..100) {
+        0..50 => run(shard, |txn| txn.put(db, &key, &value, None)).unwrap(),
+        50..60 => drop(run(shard, |txn| txn.delete(db, &key)).unwrap()),
+        60..80 => drop(run(shard, |txn| txn.write_range(db, &key, 2000, &value[..value.len().min(50)])).unwrap()),
+        80..88 => drop(run(shard, |txn| txn.set_expire(db, &key, Some(UnixMillis(i64::MAX / 3)))).unwrap()),
+        88..97 => {
+            let names: Vec<_> = (0..9).map(|_| format!("k{}", rng.random_range(0..60))).collect();
+            let flush = rng.random_bool(0.1);
+            run(shard, |txn| {
+                for (n, name) in names.iter().enumerate() {
+                    let key = shard.key(name.as_bytes());
+                    if n % 2 == 0 {
+                        txn.put(db, &key, name.as_bytes(), None)?
+                    } else {
+                        txn.delete(db, &key).map(|_| ())?
+                    }
+                    if flush && n == 5 {
+                        txn.flush(db)?;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+        }
+        97 => run(shard, |txn| txn.flush(db)).unwrap(),
+        98 => run(shard, |txn| txn.swap(db, other)).unwrap(),
+        _ => drop(shard.checkpoint().unwrap()),
+    }
+}
+
+#[test]
+fn a_replica_is_its_primary_through_snapshots_streams_and_restarts_of_both() {
+    for seed in 0..6 {
+        println!("seed {seed}");
+        run_seed(seed);
+    }
+}
+
+fn run_seed(seed: u64) {
+    let rng = &mut StdRng::seed_from_u64(seed);
+    let (mut theirs, mut ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let mut primary = open(&theirs.directory(), Role::Primary);
+    let mut replica = open(&ours.directory(), Role::Replica);
+    replica = resync(&primary, &ours.directory(), &replica, Aside::Remove, rng).shard;
+    for step in 0..30 {
+        let what = format!("seed {seed}, step {step}");
+        let from = replica.written_lsn().next();
+        (0..rng.random_range(1..60)).for_each(|_| operate(&primary, rng));
+        match rng.random_range(0..20) {
+            0 => {
+                primary.abandon();
+                theirs = theirs.kill().unwrap();
+                primary = open(&theirs.directory(), Role::Primary);
+            }
+            1 => {
+                replica.abandon();
+                ours = ours.kill().unwrap();
+                replica = open(&ours.directory(), Role::Replica);
+            }
+            2 => {
+                replica.abandon();
+                ours = ours.power_loss(rng.random()).unwrap();
+                replica = open(&ours.directory(), Role::Replica);
+            }
+            3 => {
+                replica.close().unwrap();
+                drop(replica);
+                replica = open(&ours.directory(), Role::Replica);
+            }
+            4 => primary.clean(Duration::from_secs(10)).unwrap(),
+            5 => replica = resync(&primary, &ours.directory(), &replica, Aside::Remove, rng).shard,
+            6 => drop(replica.checkpoint().unwrap()),
+            7 => replica.clean(Duration::from_secs(10)).unwrap(),
+            _ => {}
+        }
+        if let Err(error) = stream(&primary, &replica, rng) {
+            assert!(matches!(error, StorageError::NotInLog { .. }), "{what}: {error}");
+            replica = resync(&primary, &ours.directory(), &replica, Aside::Remove, rng).shard;
+            stream(&primary, &replica, rng).unwrap();
+        }
+        compare(&primary, &replica, from, &what);
+        assert_eq!(values(&primary), values(&replica), "{what}");
+        assert_eq!(primary.log().lineage().epochs, replica.log().lineage().epochs, "{what}");
+    }
+}
+
+#[test]
+fn a_replica_writes_nothing_of_its_own_until_it_is_a_primary() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let primary = open(&theirs.directory(), Role::Primary);
+    let put = |shard: &Shard, value: &[u8]| run(shard, |txn| txn.put(Db(0), &shard.key(b"key"), value, None));
+    put(&primary, b"one").unwrap();
+    let empty = open(&ours.directory(), Role::Replica);
+    assert_eq!(empty.written_lsn(), Lsn(0));
+    let replica = resync(&primary, &ours.directory(), &empty, Aside::Remove, rng).shard;
+    assert!(matches!(put(&replica, b"two"), Err(StorageError::Replica)));
+    assert_eq!(replica.written_lsn(), primary.written_lsn());
+    let before = replica.log().lineage();
+    replica.become_primary().unwrap();
+    put(&replica, b"two").unwrap();
+    let after = replica.log().lineage();
+    assert_eq!(after.epochs[..before.epochs.len()], before.epochs);
+    assert_eq!(after.epochs.last().unwrap().first, before.last.next());
+    // The old primary takes its entries, and what it brings in turn is refused.
+    primary.become_replica();
+    stream(&replica, &primary, rng).unwrap();
+    assert!(matches!(put(&primary, b"three"), Err(StorageError::Replica)));
+    compare(&replica, &primary, Lsn(1), "after the exchange of roles");
+}
+
+#[test]
+fn entries_that_do_not_follow_are_refused() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let primary = open(&theirs.directory(), Role::Primary);
+    let replica = resync(&primary, &ours.directory(), &open(&ours.directory(), Role::Replica), Aside::Remove, rng).shard;
+    (0..3).for_each(|n| run(&primary, |txn| txn.put(Db(0), &primary.key(b"key"), &[n], None)).unwrap());
+    let mut reader = LogReader::new(replica.written_lsn().next());
+    let first = reader.read(primary.log(), 1).unwrap().unwrap();
+    let second = reader.read(primary.log(), 1).unwrap().unwrap();
+    assert!(matches!(replica.replicate(second.bytes()), Err(StorageError::OutOfOrder { .. })), "a gap");
+    replica.replicate(first.bytes()).unwrap();
+    assert!(matches!(replica.replicate(first.bytes()), Err(StorageError::OutOfOrder { .. })), "twice");
+    let mut bent = second.bytes().to_vec();
+    *bent.last_mut().unwrap() ^= 1;
+    assert!(matches!(replica.replicate(&bent), Err(StorageError::Corrupt { .. })), "a flipped bit");
+    replica.replicate(second.bytes()).unwrap();
+}
+
+#[test]
+fn data_that_makes_way_is_kept_if_that_is_asked_for() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let primary = open(&theirs.directory(), Role::Primary);
+    let old = open(&ours.directory(), Role::Primary);
+    run(&old, |txn| txn.put(Db(0), &old.key(b"mine"), b"of my own", None)).unwrap();
+    let exchanged = resync(&primary, &ours.directory(), &old, Aside::Keep, rng);
+    assert_eq!(exchanged.shard.log().lineage().history, primary.log().lineage().history);
+    let name = exchanged.kept.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(ours.directory().has_subdirectory(&name).unwrap());
+    drop(exchanged.shard);
+    // Found again by who gives it its name back.
+    ours.directory().remove_subdirectory("shard-0").unwrap();
+    ours.directory().rename_subdirectory(&name, "outgoing-0").unwrap();
+    let again = open(&ours.directory(), Role::Primary);
+    let found = run(&again, |txn| Ok(txn.get(Db(0), &again.key(b"mine"))?.map(|object| object.data.into_owned()))).unwrap();
+    assert_eq!(found.as_deref(), Some(&b"of my own"[..]));
+}
+
+#[test]
+fn what_expires_or_is_evicted_at_the_primary_goes_at_the_replica() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let now = Arc::new(AtomicI64::new(1000));
+    let limited = Options { clock: Clock::Manual(Arc::clone(&now)), expiry_sweep_time: Duration::ZERO, ..options(Role::Primary) };
+    let primary = Shard::open(&theirs.directory(), limited).unwrap();
+    let first = open(&ours.directory(), Role::Replica);
+    let replica = resync(&primary, &ours.directory(), &first, Aside::Remove, rng).shard;
+    for n in 0..8000 {
+        let expires = (n % 4 == 0).then_some(UnixMillis(2000));
+        run(&primary, |txn| txn.put(Db(0), &primary.key(format!("k{n}").as_bytes()), &[7; 500], expires)).unwrap();
+    }
+    stream(&primary, &replica, rng).unwrap();
+    now.store(3000, Relaxed);
+    assert_eq!(replica.sweep().unwrap().removed, 0, "the primary has not said so yet");
+    assert_eq!(primary.sweep().unwrap().removed, 2000);
+    primary.set_eviction(Some(EvictionPolicy::S3_FIFO));
+    primary.set_data_limit(2 << 20);
+    primary.evict().unwrap();
+    assert!(primary.eviction_figures().keys > 1000, "{:?}", primary.eviction_figures());
+    stream(&primary, &replica, rng).unwrap();
+    assert_eq!(replica.sweep().unwrap().removed, 2000);
+    compare(&primary, &replica, Lsn(1), "after both");
+}

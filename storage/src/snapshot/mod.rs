@@ -7,11 +7,13 @@
 //! - What the manifest names is held open from before anybody could remove it.
 //! - The file of a segment that is still being written is sent up to the snapshot's LSN; the bytes before that never change.
 
+mod divergent;
 mod staging;
 mod take;
 #[cfg(test)]
 mod tests;
 
+pub use divergent::{Divergent, divergent_files};
 pub(crate) use staging::finish_exchange;
 pub use staging::{Aside, Exchanged, Staging, exchange};
 pub use take::{Snapshot, SnapshotFile};

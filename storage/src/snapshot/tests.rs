@@ -16,9 +16,10 @@ use crate::evict::EvictionPolicy;
 use crate::fs::{Directory, FaultyDirectory};
 use crate::log::LogReader;
 use crate::options::{Options, Role, SyncMode};
+use crate::segment::{Frame, SEGMENT_HEADER, SegmentHeader, SegmentReader};
 use crate::shard::Shard;
 use crate::shard::testing::run;
-use crate::types::{Db, Lsn, NodeId, SLOTS, ShardId, Slot, UnixMillis};
+use crate::types::{Db, EpochNumber, Lsn, NodeId, SLOTS, ShardId, Slot, UnixMillis};
 
 fn options(role: Role) -> Options {
     let small = Options { segment_size: 1 << 20, index_reserve: 256 << 20, checkpoint_bytes: u64::MAX, ..Options::default() };
@@ -294,4 +295,27 @@ fn what_expires_or_is_evicted_at_the_primary_goes_at_the_replica() {
     stream(&primary, &replica, rng).unwrap();
     assert_eq!(replica.sweep().unwrap().removed, 2000);
     compare(&primary, &replica, Lsn(1), "after both");
+}
+
+#[test]
+fn what_a_replica_has_beyond_the_common_log_is_kept_in_a_file_that_reads_as_a_segment() {
+    let files = FaultyDirectory::new();
+    let shard = open(&files.directory(), Role::Primary);
+    let put = |n: u32| run(&shard, |txn| txn.put(Db(0), &shard.key(b"key"), &vec![n as u8; 700_000], None)).unwrap();
+    (0..3).for_each(put);
+    let common = shard.written_lsn();
+    assert_eq!(shard.save_divergent(files.directory().as_ref(), common).unwrap(), None);
+    (3..8).for_each(put);
+    let kept = shard.save_divergent(files.directory().as_ref(), common).unwrap().unwrap();
+    assert_eq!(kept.entries, 5);
+    let name = kept.path.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(name, format!("divergent-1-{}.log", common.0 + 1));
+    assert_eq!(divergent_files(files.directory().as_ref()).unwrap(), 1);
+    let file = files.directory().open_read_only(&name).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    let header = SegmentHeader::decode(&bytes).unwrap();
+    let reader = SegmentReader::resume(&bytes, header.seed(), header.continuity(), SEGMENT_HEADER, common, EpochNumber(0));
+    let lsns: Vec<_> = reader.map(|frame| if let (_, Frame::Entry(entry)) = frame.unwrap() { entry.head().lsn.0 } else { 0 }).collect();
+    assert_eq!(lsns, (common.0 + 1..=common.0 + 5).collect::<Vec<_>>());
 }

@@ -22,7 +22,7 @@ pub(crate) use figures::Counts;
 pub use figures::LogFigures;
 pub(crate) use frames::Frames;
 pub(crate) use keeper::KeeperSignal;
-pub use reader::{LogPiece, LogReader};
+pub use reader::{LogPiece, LogReader, NextInLog};
 pub(crate) use segment::NOTE_EVERY;
 pub use segment::{SealedCounts, Segment};
 pub(crate) use syncer::SharedMode;

@@ -2,13 +2,15 @@
 //!
 //! Invariants:
 //! - A piece is whole frames, of one segment, whose entries follow those of the piece before without a gap.
+//! - Large values are known before the entry that names them is given.
 //! - A reader pins the segment that it is in: cleaning may replace it, its bytes stay until the reader has gone on.
 
 use std::sync::Arc;
 
 use super::{Log, Segment};
-use crate::codec::entry::EntryHeader;
+use crate::codec::entry::{EntryHeader, EntryView};
 use crate::codec::frame::{FRAME_START, FrameKind, FrameStart, SINGLE_HEADER};
+use crate::codec::value_ref::ValueRef;
 use crate::codec::{DecodeError, Input};
 use crate::error::{Result, StorageError};
 use crate::segment::SEGMENT_HEADER;
@@ -39,12 +41,14 @@ impl LogPiece {
         let all = self.segment.bytes(self.start as u32).unwrap_or_default();
         &all[..(self.end - self.start).min(all.len())]
     }
+}
 
-    /// Whether entries in it may name value segments.
-    #[must_use]
-    pub fn may_name_values(&self) -> bool {
-        self.segment.names_values()
-    }
+/// What comes next in the log.
+pub enum NextInLog {
+    /// Entries.
+    Piece(LogPiece),
+    /// An entry that names these value segments.
+    Values(Vec<u128>),
 }
 
 impl LogReader {
@@ -60,11 +64,12 @@ impl LogReader {
         self.next
     }
 
-    /// The next entries, of about `most` bytes at most, if there are any; an entry is given whole.
+    /// The next entries, of about `most` bytes at most, if there are any; an entry is given whole. One that names value segments is given
+    /// alone, and only if `with_values`; before, which ones.
     ///
     /// # Errors
     /// [`StorageError::NotInLog`]: the next entry was dropped by cleaning. I/O errors; corruption.
-    pub fn read(&mut self, log: &Log, most: usize) -> Result<Option<LogPiece>> {
+    pub fn read(&mut self, log: &Log, most: usize, with_values: bool) -> Result<Option<NextInLog>> {
         if self.next > log.durability().written() {
             return Ok(None);
         }
@@ -73,8 +78,8 @@ impl LogReader {
                 Some(at) => at,
                 None => self.find(log)?,
             };
-            let piece = self.piece(&segment, offset, most)?;
-            let end = piece.as_ref().map_or(offset, |piece| piece.end);
+            let piece = self.piece(&segment, offset, most, with_values)?;
+            let end = if let Some(NextInLog::Piece(piece)) = &piece { piece.end } else { offset };
             let is_over = segment.last_lsn() < self.next && (segment.is_sealed() || log.segments().of_lsn(self.next).is_some());
             if !is_over {
                 self.at = Some((segment, end));
@@ -95,7 +100,7 @@ impl LogReader {
         Ok((segment, offset))
     }
 
-    fn piece(&mut self, segment: &Arc<Segment>, offset: usize, most: usize) -> Result<Option<LogPiece>> {
+    fn piece(&mut self, segment: &Arc<Segment>, offset: usize, most: usize, with_values: bool) -> Result<Option<NextInLog>> {
         let bytes = segment.bytes(0).unwrap_or_default();
         let wanted = self.next;
         let corrupt = |at: usize, error: DecodeError| StorageError::Corrupt {
@@ -104,6 +109,7 @@ impl LogReader {
             lsn: wanted,
             reason: error.to_string(),
         };
+        let looks_for_values = segment.names_values();
         let (mut at, mut piece) = (offset, None::<LogPiece>);
         while bytes.len() >= at + FRAME_START {
             let frame = FrameStart::parse(&bytes[at..]).map_err(|error| corrupt(at, error))?;
@@ -117,21 +123,40 @@ impl LogReader {
                     }
                     if lsn > self.next {
                         // Of a cleaned segment.
-                        return piece.map_or(Err(StorageError::NotInLog { lsn: self.next }), |piece| Ok(Some(piece)));
+                        let gap = StorageError::NotInLog { lsn: self.next };
+                        return piece.map_or(Err(gap), |piece| Ok(Some(NextInLog::Piece(piece))));
                     }
                     if lsn == self.next {
+                        let values =
+                            if looks_for_values { values_of(&bytes[at..]).map_err(|error| corrupt(at, error))? } else { Vec::new() };
+                        if !values.is_empty() && piece.is_some() {
+                            break;
+                        }
+                        if !values.is_empty() && !with_values {
+                            return Ok(Some(NextInLog::Values(values)));
+                        }
                         let piece =
                             piece.get_or_insert_with(|| LogPiece { segment: Arc::clone(segment), start: at, end, first: lsn, last: lsn });
                         (piece.end, piece.last) = (end, lsn);
                         self.next = lsn.next();
+                        if !values.is_empty() {
+                            break;
+                        }
                     }
                 }
                 _ => break,
             }
             at = end;
         }
-        Ok(piece)
+        Ok(piece.map(NextInLog::Piece))
     }
+}
+
+/// The value segments that an entry names.
+fn values_of(entry: &[u8]) -> std::result::Result<Vec<u128>, DecodeError> {
+    let entry = EntryView::trusted(entry)?;
+    let references = entry.ops().filter(|(_, op)| op.header.value_segment);
+    references.map(|(_, op)| ValueRef::decode(op.body).map(|reference| reference.value_id)).collect()
 }
 
 fn lsn_of(entry: &[u8]) -> std::result::Result<Lsn, DecodeError> {

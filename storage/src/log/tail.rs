@@ -64,10 +64,19 @@ pub(crate) struct Spare {
 pub(crate) enum Purpose {
     /// Anything.
     Any,
+    /// The same, and it names value segments: readers of the log are to know before they see it.
+    NamesValues,
     /// It deletes keys, which lets cleaning free space: it may go into the reserve.
     Deletes,
     /// It is small and lets much be freed: a flush, what has expired. There is always a place for some of these.
     Frees,
+}
+
+impl Purpose {
+    /// Whether it may go where only entries that free space go.
+    fn frees(self) -> bool {
+        matches!(self, Self::Deletes | Self::Frees)
+    }
 }
 
 /// Where an entry went.
@@ -115,6 +124,8 @@ impl Log {
     /// Appends an entry as it stands in the primary's log. Its bytes were checked.
     pub(crate) fn append_replicated(&self, entry: &EntryView<'_>) -> Result<Appended> {
         self.durability.check()?;
+        let names_values = entry.ops().any(|(_, op)| op.header.value_segment);
+        let purpose = if names_values { Purpose::NamesValues } else { Purpose::Any };
         let mut tail = self.tail.lock();
         let head = entry.head();
         if !tail.is_replica || head.lsn != tail.next || head.epoch < tail.epoch {
@@ -122,7 +133,7 @@ impl Log {
             return Err(StorageError::OutOfOrder { found: head.lsn, epoch: head.epoch, last, last_epoch });
         }
         let bytes = entry.bytes();
-        self.make_room(&mut tail, Purpose::Any, bytes.len())?;
+        self.make_room(&mut tail, purpose, bytes.len())?;
         tail.epoch = head.epoch;
         self.put(&mut tail, head, bytes.len(), |out, _| out.copy_from_slice(bytes))
     }
@@ -155,13 +166,16 @@ impl Log {
     #[inline]
     fn make_room(&self, tail: &mut MutexGuard<'_, Tail>, purpose: Purpose, len: usize) -> Result<()> {
         let needed = len + if tail.mark_due.is_some() { FLUSH_MARK_LEN } else { 0 };
-        let barred = tail.reserved && purpose == Purpose::Any;
+        let barred = tail.reserved && !purpose.frees();
         let kept = if tail.reserved && purpose == Purpose::Deletes { tail.segment.map().capacity() / 4 } else { 0 };
         if barred || tail.segment.map().written() + needed + kept > tail.segment.map().capacity() {
             self.roll(tail, len, purpose)?;
         }
         if let Some(flushed) = tail.mark_due.take() {
             self.append_mark(tail, flushed);
+        }
+        if purpose == Purpose::NamesValues {
+            tail.segment.set_names_values();
         }
         Ok(())
     }
@@ -256,7 +270,7 @@ impl Log {
     }
 
     fn take_spare(&self, tail: &mut MutexGuard<'_, Tail>, purpose: Purpose) -> Result<Spare> {
-        let fits = |spare: &mut Spare| !spare.reserved || purpose != Purpose::Any;
+        let fits = |spare: &mut Spare| !spare.reserved || purpose.frees();
         loop {
             if let Some(spare) = tail.spare.take_if(fits) {
                 return Ok(spare);

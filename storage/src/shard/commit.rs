@@ -37,7 +37,11 @@ impl Transaction<'_> {
     fn commit_one(&mut self) -> Result<Lsn> {
         let log = &self.shard.log;
         let op = self.pending.encode(&self.pending.ops[0]);
-        let purpose = if op.code == OpCode::Tombstone { Purpose::Deletes } else { Purpose::Any };
+        let purpose = match op.code {
+            OpCode::Tombstone => Purpose::Deletes,
+            _ if op.value_segment => Purpose::NamesValues,
+            _ => Purpose::Any,
+        };
         let appended = log.append_for(purpose, single_len(&op), self.batch.now(), |out, head| encode_single(out, head, log.seed, &op))?;
         self.apply_one(&appended);
         Ok(appended.lsn)
@@ -85,6 +89,7 @@ impl Transaction<'_> {
         match (deletes && flushes, self.pending.ops.is_empty()) {
             (true, true) => Purpose::Frees,
             (true, false) => Purpose::Deletes,
+            (false, _) if self.pending.ops.iter().any(|op| op.value_segment) => Purpose::NamesValues,
             (false, _) => Purpose::Any,
         }
     }
@@ -116,9 +121,6 @@ impl Transaction<'_> {
             Some(Counted { bytes, expires: op.expire_at.is_some(), digest })
         };
         let change = counter_change(op.old.as_ref().map(|old| &old.counted), new.as_ref());
-        if op.value_segment {
-            self.names_value(location);
-        }
         let old = op.old.filter(|_| cell_is_fresh).map(|old| old.cell).or_else(|| self.cell_again(op));
         let (table, hash, slot) = (op.table.slot, op.hash, op.slot);
         let stripe = self.stripe_mut(slot.stripe());
@@ -147,13 +149,6 @@ impl Transaction<'_> {
     fn superseded_expired(&self, op: &PendingOp) {
         if let Some(db) = (0..DATABASES).map(Db).find(|db| self.shard.table(*db) == op.table) {
             self.shard.expiry.superseded(db, self.pending.key(op));
-        }
-    }
-
-    #[cold]
-    fn names_value(&self, location: Location) {
-        if let Some(segment) = self.shard.log.segments().get(location.segment()) {
-            segment.set_names_values();
         }
     }
 

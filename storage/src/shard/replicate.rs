@@ -10,12 +10,12 @@ use super::pending::Control;
 use super::transaction::{Table, Transaction};
 use super::write::Written;
 use super::{Batch, LockPlan, Shard, chain};
+use crate::codec::DecodeError;
 use crate::codec::control::{EpochStart, ExpiredUpTo, FlushedTable, SwappedDatabases};
 use crate::codec::entry::EntryView;
 use crate::codec::evicted::Evicted;
 use crate::codec::frame::{FrameKind, FrameStart, SINGLE_HEADER};
 use crate::codec::op::{OpCode, OpView};
-use crate::codec::{DecodeError, value_ref::ValueRef};
 use crate::error::{Result, StorageError};
 use crate::index::ExpiredMark;
 use crate::manifest::Epoch;
@@ -68,26 +68,6 @@ impl Shard {
             at += start.len as usize;
         }
         Ok(self.written_lsn())
-    }
-
-    /// The value segments that the entries in `frames` name, each once: they have to be there before the entries are.
-    ///
-    /// # Errors
-    /// The frames do not pass their checks.
-    pub fn values_named(&self, frames: &[u8]) -> Result<Vec<ValueRef>> {
-        let mut named = Vec::new();
-        let mut at = 0;
-        while at < frames.len() {
-            let rest = &frames[at..];
-            let start = FrameStart::parse(rest).map_err(|error| self.undecodable(error))?;
-            if start.kind == FrameKind::Entry {
-                let entry = EntryView::trusted(rest).map_err(|error| self.undecodable(error))?;
-                let references = entry.ops().filter(|(_, op)| op.header.value_segment).map(|(_, op)| ValueRef::decode(op.body));
-                named.extend(references.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| self.undecodable(error))?);
-            }
-            at += start.len as usize;
-        }
-        Ok(named)
     }
 
     fn undecodable(&self, error: DecodeError) -> StorageError {

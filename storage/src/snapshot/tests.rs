@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::StorageError;
 use crate::evict::EvictionPolicy;
 use crate::fs::{Directory, FaultyDirectory};
-use crate::log::LogReader;
+use crate::log::{LogPiece, LogReader, NextInLog};
 use crate::options::{Options, Role, SyncMode};
 use crate::segment::{Frame, SEGMENT_HEADER, SegmentHeader, SegmentReader};
 use crate::shard::Shard;
@@ -66,22 +66,32 @@ fn send(snapshot: &Snapshot, staging: &mut Staging, mut pieces: usize) {
 /// Sends the replica what it lacks, as the log has it.
 fn stream(primary: &Shard, replica: &Shard, rng: &mut StdRng) -> Result<(), StorageError> {
     let mut reader = LogReader::new(replica.written_lsn().next());
-    while let Some(piece) = reader.read(primary.log(), rng.random_range(1..300_000))? {
-        for value in replica.values_named(piece.bytes()).unwrap() {
-            if !replica.has_value(value.value_id)
-                && let Some(file) = primary.value_file(value.value_id)
-            {
-                let mut bytes = vec![0; file.bytes as usize];
-                file.read_at(0, &mut bytes).unwrap();
-                let mut receiver = replica.receive_value(value.value_id, file.bytes).unwrap();
-                bytes.chunks(100_000).for_each(|chunk| receiver.write(chunk).unwrap());
-                receiver.finish().unwrap();
-            }
+    let mut with_values = false;
+    while let Some(next) = reader.read(primary.log(), rng.random_range(1..300_000), with_values)? {
+        with_values = matches!(next, NextInLog::Values(_));
+        match next {
+            NextInLog::Values(ids) => ids.into_iter().for_each(|id| send_value(primary, replica, id)),
+            NextInLog::Piece(piece) => assert_eq!(replica.replicate(piece.bytes()).unwrap(), piece.last),
         }
-        assert_eq!(replica.replicate(piece.bytes()).unwrap(), piece.last);
     }
     assert_eq!(replica.written_lsn(), primary.written_lsn());
     Ok(())
+}
+
+fn send_value(primary: &Shard, replica: &Shard, id: u128) {
+    let Some(file) = primary.value_file(id).filter(|_| !replica.has_value(id)) else { return };
+    let mut bytes = vec![0; file.bytes as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    let mut receiver = replica.receive_value(id, file.bytes).unwrap();
+    bytes.chunks(100_000).for_each(|chunk| receiver.write(chunk).unwrap());
+    receiver.finish().unwrap();
+}
+
+fn piece(reader: &mut LogReader, shard: &Shard) -> Option<LogPiece> {
+    match reader.read(shard.log(), 1, true) {
+        Ok(Some(NextInLog::Piece(piece))) => Some(piece),
+        _ => None,
+    }
 }
 
 /// Keys, values, times and counters are the same; the logs are, too.
@@ -101,7 +111,7 @@ fn compare(primary: &Shard, replica: &Shard, from: Lsn, what: &str) {
         assert_eq!(there(primary), there(replica), "{what}, database {db}");
     }
     let (mut one, mut other) = (LogReader::new(from), LogReader::new(from));
-    while let (Ok(Some(a)), Ok(Some(b))) = (one.read(primary.log(), 1), other.read(replica.log(), 1)) {
+    while let (Some(a), Some(b)) = (piece(&mut one, primary), piece(&mut other, replica)) {
         assert_eq!(a.bytes(), b.bytes(), "{what}, entry {}", a.first);
     }
 }
@@ -240,8 +250,8 @@ fn entries_that_do_not_follow_are_refused() {
     let replica = resync(&primary, &ours.directory(), &open(&ours.directory(), Role::Replica), Aside::Remove, rng).shard;
     (0..3).for_each(|n| run(&primary, |txn| txn.put(Db(0), &primary.key(b"key"), &[n], None)).unwrap());
     let mut reader = LogReader::new(replica.written_lsn().next());
-    let first = reader.read(primary.log(), 1).unwrap().unwrap();
-    let second = reader.read(primary.log(), 1).unwrap().unwrap();
+    let first = piece(&mut reader, &primary).unwrap();
+    let second = piece(&mut reader, &primary).unwrap();
     assert!(matches!(replica.replicate(second.bytes()), Err(StorageError::OutOfOrder { .. })), "a gap");
     replica.replicate(first.bytes()).unwrap();
     assert!(matches!(replica.replicate(first.bytes()), Err(StorageError::OutOfOrder { .. })), "twice");

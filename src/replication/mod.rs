@@ -2,6 +2,9 @@
 //!
 //! Everything here but the drivers is sans-IO: messages, ticks and completions go in, actions come out. No sockets, no threads, no clocks.
 
+pub mod commit;
+pub mod feed;
+pub mod follow;
 pub mod lineage;
 pub mod time;
 pub mod wire;

@@ -3,9 +3,20 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
+use esker_storage::types::UnixMillis;
+
 /// Milliseconds on a clock that never goes back, since a moment of the driver's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub u64);
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// For pauses and limits.
+    pub at: Millis,
+    /// For people and other nodes; it may jump.
+    pub wall: UnixMillis,
+}
 
 impl Add for Millis {
     type Output = Self;

@@ -189,6 +189,10 @@ pub enum ByeCode {
     LogGone,
     /// The node's storage failed.
     Storage,
+    /// The replica was refused, as the welcome says.
+    Refused,
+    /// The connection broke. Never sent.
+    Disconnected,
     /// What another version knows.
     Other(u32),
 }
@@ -203,6 +207,8 @@ impl ByeCode {
             Self::Superseded => 5,
             Self::LogGone => 6,
             Self::Storage => 7,
+            Self::Refused => 8,
+            Self::Disconnected => 9,
             Self::Other(number) => number,
         }
     }
@@ -216,6 +222,8 @@ impl ByeCode {
             5 => Self::Superseded,
             6 => Self::LogGone,
             7 => Self::Storage,
+            8 => Self::Refused,
+            9 => Self::Disconnected,
             other => Self::Other(other),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use esker_storage::shard::Shard;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::command::{Counters, Gates};
@@ -16,6 +16,8 @@ use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
+use crate::replication::status::Status;
+use crate::replication::time::Millis;
 use crate::shard::{InService, Served};
 
 /// The shard in service, held for a short time.
@@ -55,6 +57,8 @@ pub struct Server {
     pub monitors: Monitors,
     /// Names this run of the process: 40 hexadecimal digits.
     pub run_id: String,
+    /// What replication tells of itself; see [`Server::replication`].
+    replication: Mutex<Status>,
     /// What the node remembers of itself; known soon after the start.
     pub node: OnceLock<Summary>,
 }
@@ -86,6 +90,7 @@ impl Server {
             latency: Latency::default(),
             monitors: Monitors::default(),
             run_id: random_id(),
+            replication: Mutex::default(),
             node: OnceLock::new(),
         };
         server.config_changed();
@@ -100,16 +105,55 @@ impl Server {
         let hot = self.config.hot();
         observe::logging::set_level(hot.log_level());
         self.apply_storage_options();
+        self.update_replication(|_| ());
         let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);
         self.gates.set(Gates::TIMED, hot.latency_millis() > 0 || (0..BATCH_MICROS).contains(&hot.slowlog_micros()));
     }
 
-    /// Whether nothing keeps commands from the fast path.
+    /// What keeps commands from the fast path: [`Gates`], all of them while clients may be paused.
     #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        self.gates.all_open() && !self.clients.may_be_paused()
+    pub(crate) fn closed(&self) -> u32 {
+        if self.clients.may_be_paused() { u32::MAX } else { self.gates.closed() }
+    }
+
+    /// The clock that everything in [`replication`](crate::replication) goes by: milliseconds since the start.
+    #[must_use]
+    pub fn clock(&self) -> Millis {
+        Millis(self.started.elapsed().as_millis() as u64)
+    }
+
+    /// What replication tells of itself. Not to be held while anything is waited for.
+    pub fn replication(&self) -> MutexGuard<'_, Status> {
+        self.replication.lock()
+    }
+
+    /// Changes what replication tells of itself, and refuses from then on what has to be refused.
+    pub fn update_replication<R>(&self, change: impl FnOnce(&mut Status) -> R) -> R {
+        let mut status = self.replication.lock();
+        let changed = change(&mut status);
+        self.gates.set_all(Gates::OF_REPLICATION, self.refusals(&status));
+        changed
+    }
+
+    /// Called now and then: replicas that are not heard of stop counting.
+    pub(crate) fn look_at_replication(&self) {
+        let (now, shard) = (self.clock(), self.shard());
+        self.update_replication(|status| status.trail.note(now, shard.written_lsn(), shard.log().appended_bytes()));
+    }
+
+    /// The gates that follow from replication and its options.
+    fn refusals(&self, status: &Status) -> u32 {
+        let (hot, link) = (self.config.hot(), status.link());
+        let too_few = |(count, lag): (u32, u32)| status.good_replicas(self.clock(), lag) < count as usize;
+        let conditions = [
+            (Gates::READ_ONLY, link.is_some() && hot.replica_read_only()),
+            (Gates::TOO_FEW_REPLICAS, link.is_none() && hot.replicas_to_write().is_some_and(too_few)),
+            (Gates::LINK_DOWN, link.is_some_and(|link| !link.is_up()) && !hot.serve_stale_data()),
+            (Gates::LOADING, status.loading),
+        ];
+        conditions.iter().filter(|(_, holds)| *holds).map(|(gate, _)| gate).sum()
     }
 
     /// When the newest checkpoint was finished, or this process started if it made none: seconds since the Unix epoch.

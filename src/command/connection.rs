@@ -210,6 +210,7 @@ fn speak(call: &mut Call<'_, '_>, version: Version) {
 
 fn describe(call: &mut Call<'_, '_>) {
     let protocol = if call.reply.version() == Version::Resp3 { 3 } else { 2 };
+    let role = if call.server.replication().link().is_some() { "replica" } else { "master" };
     let reply = &mut *call.reply;
     reply.map(7);
     for (name, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
@@ -220,7 +221,7 @@ fn describe(call: &mut Call<'_, '_>) {
     reply.integer(protocol);
     reply.bulk(b"id");
     reply.integer(call.session.id as i64);
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+    for (name, value) in [("mode", "standalone"), ("role", role)] {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }

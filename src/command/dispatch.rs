@@ -79,7 +79,8 @@ impl<'s> Turn<'s> {
 
     /// Runs one request and appends its reply. `args` is not empty.
     pub fn run(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
-        if session.is_plain() && self.server.is_open() && self.run_fast(session, args, reply) {
+        let closed = self.server.closed();
+        if session.is_plain() && closed & !Gates::OF_WRITES == 0 && self.run_fast(session, args, reply, closed == 0) {
             session.last_command = if args.len() == 2 { "get" } else { "set" };
             return Outcome::Done;
         }
@@ -91,12 +92,12 @@ impl<'s> Turn<'s> {
         self.settle();
     }
 
-    /// GET key and SET key value, the bulk of a cache's load. False: not one of them, or it needs the long way.
-    fn run_fast(&mut self, session: &Session, args: &[&[u8]], reply: &mut Reply) -> bool {
+    /// GET key and, if writes may, SET key value: the bulk of a cache's load. False: not one of them, or it needs the long way.
+    fn run_fast(&mut self, session: &Session, args: &[&[u8]], reply: &mut Reply, writes: bool) -> bool {
         let &[a, b, c] = args[0] else { return false };
         match ([a | 0x20, b | 0x20, c | 0x20], args) {
             ([b'g', b'e', b't'], [_, key]) => self.get(session, key, reply),
-            ([b's', b'e', b't'], [_, key, value]) => self.set(session, key, value, reply),
+            ([b's', b'e', b't'], [_, key, value]) if writes => self.set(session, key, value, reply),
             _ => false,
         }
     }
@@ -155,12 +156,7 @@ impl<'s> Turn<'s> {
             unresolved => return self.refuse(session, None, &refusal::of_unresolved(&unresolved, args), reply),
         };
         session.last_command = spec.name;
-        if let Err(refusal) = refusal::check(session, spec, args, reply.version()) {
-            return self.refuse(session, Some((id, spec)), &refusal, reply);
-        }
-        if self.server.gates.has(Gates::NO_ROOM)
-            && let Err(refusal) = refusal::check_room(session, spec)
-        {
+        if let Err(refusal) = refusal::check(self.server.gates.closed(), session, spec, args, reply.version()) {
             return self.refuse(session, Some((id, spec)), &refusal, reply);
         }
         if hooks::is_paused(self.server, session, spec, self.batch.now()) {

@@ -16,6 +16,19 @@ impl Gates {
 
     /// There is more data than maxmemory allows, and nothing to evict.
     pub const NO_ROOM: u32 = 1 << 3;
+    /// This is a replica that takes no writes.
+    pub const READ_ONLY: u32 = 1 << 4;
+    /// Too few replicas follow for writes.
+    pub const TOO_FEW_REPLICAS: u32 = 1 << 5;
+    /// This is a replica without a link to its primary that is not to serve stale data.
+    pub const LINK_DOWN: u32 = 1 << 6;
+    /// What arrived from the primary is being brought into place.
+    pub const LOADING: u32 = 1 << 7;
+
+    /// Those that stop writes only.
+    pub const OF_WRITES: u32 = Self::READ_ONLY | Self::TOO_FEW_REPLICAS;
+    /// Those that follow from replication.
+    pub const OF_REPLICATION: u32 = Self::OF_WRITES | Self::LINK_DOWN | Self::LOADING;
 
     /// Sets or clears a condition.
     pub fn set(&self, bit: u32, on: bool) {
@@ -32,9 +45,17 @@ impl Gates {
         self.0.load(Ordering::Relaxed) & bit != 0
     }
 
-    /// Whether no condition holds.
+    /// Of the conditions in `all`, those in `on` hold, and no others.
+    pub fn set_all(&self, all: u32, on: u32) {
+        if self.0.load(Ordering::SeqCst) & all != on {
+            self.0.update(Ordering::SeqCst, Ordering::SeqCst, |bits| (bits & !all) | on);
+        }
+    }
+
+    /// The conditions that hold.
+    #[inline]
     #[must_use]
-    pub fn all_open(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    pub fn closed(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -38,6 +38,7 @@ mod queue;
 pub mod reference;
 mod refusal;
 mod relocate;
+mod role;
 mod scan;
 mod server;
 mod set_options;

@@ -2,7 +2,7 @@
 //! texts are bytes.
 
 use super::table::Resolved;
-use super::{Flags, Spec};
+use super::{Flags, Gates, Spec};
 use crate::protocol::{Reply, Version};
 use crate::session::Session;
 
@@ -45,8 +45,8 @@ impl Refusal {
     }
 }
 
-/// Whether the command may run (or be queued) now.
-pub(super) fn check(session: &Session, spec: &Spec, args: &[&[u8]], version: Version) -> Result<(), Refusal> {
+/// Whether the command may run (or be queued) now, while these [`Gates`] are closed.
+pub(super) fn check(closed: u32, session: &Session, spec: &Spec, args: &[&[u8]], version: Version) -> Result<(), Refusal> {
     if !arity_fits(spec.arity, args.len()) {
         return Err(wrong_arity(spec.name));
     }
@@ -56,18 +56,48 @@ pub(super) fn check(session: &Session, spec: &Spec, args: &[&[u8]], version: Ver
     if session.queue.is_open() && spec.flags.has(Flags::NO_MULTI) {
         return Err(Refusal::new("ERR", "Command not allowed inside a transaction"));
     }
+    if closed & (Gates::NO_ROOM | Gates::OF_WRITES) != 0 {
+        check_writes(closed, session, spec)?;
+    }
     if version == Version::Resp2 && !session.subscriptions.is_empty() && !spec.flags.has(Flags::WHILE_SUBSCRIBED) {
         let allowed = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
         return Err(Refusal::new("ERR", format!("Can't execute '{}': {allowed}", spec.name)));
     }
+    if closed & (Gates::LINK_DOWN | Gates::LOADING) != 0 {
+        check_data(closed, session, spec)?;
+    }
     Ok(())
 }
 
-/// Whether the command may run although there is no room for more data; EXEC may if all that it runs may.
-pub(super) fn check_room(session: &Session, spec: &Spec) -> Result<(), Refusal> {
-    let needs_room = |spec: &Spec| spec.flags.has(Flags::DENYOOM);
-    if needs_room(spec) || (spec.name == "exec" && session.queue.commands.iter().any(|queued| needs_room(queued.spec))) {
+/// Whether this is so of the command or, for EXEC, of any that it runs.
+fn any(session: &Session, spec: &Spec, is_so: impl Fn(&Spec) -> bool) -> bool {
+    is_so(spec) || (spec.name == "exec" && session.queue.commands.iter().any(|queued| is_so(queued.spec)))
+}
+
+/// Whether the command may run although something keeps writes from running.
+#[cold]
+fn check_writes(closed: u32, session: &Session, spec: &Spec) -> Result<(), Refusal> {
+    if closed & Gates::NO_ROOM != 0 && any(session, spec, |spec| spec.flags.has(Flags::DENYOOM)) {
         return Err(Refusal::new("OOM", "command not allowed when used memory > 'maxmemory'."));
+    }
+    let writes = any(session, spec, |spec| spec.flags.has(Flags::WRITE));
+    if closed & Gates::TOO_FEW_REPLICAS != 0 && writes {
+        return Err(Refusal::new("NOREPLICAS", "Not enough good replicas to write."));
+    }
+    if closed & Gates::READ_ONLY != 0 && writes {
+        return Err(Refusal::new("READONLY", "You can't write against a read only replica."));
+    }
+    Ok(())
+}
+
+/// Whether the command may run although the data is stale, or not all in place.
+#[cold]
+fn check_data(closed: u32, session: &Session, spec: &Spec) -> Result<(), Refusal> {
+    if closed & Gates::LINK_DOWN != 0 && any(session, spec, |spec| !spec.flags.allows_stale()) {
+        return Err(Refusal::new("MASTERDOWN", "Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
+    }
+    if closed & Gates::LOADING != 0 && any(session, spec, |spec| !spec.flags.has(Flags::LOADING)) {
+        return Err(Refusal::new("LOADING", "Redis is loading the dataset in memory"));
     }
     Ok(())
 }

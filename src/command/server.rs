@@ -90,15 +90,6 @@ pub const SPECS: &[Spec] = &[
         ..ROW
     },
     Spec {
-        name: "role",
-        flags: Flags::FAST.and(Flags::LOADING),
-        keys: Keys::None,
-        since: "2.8.12",
-        summary: "Returns the server's part in replication.",
-        handler: role,
-        ..ROW
-    },
-    Spec {
         name: "lolwut",
         arity: -1,
         flags: Flags::READONLY.and(Flags::FAST),
@@ -225,14 +216,6 @@ fn shutdown(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         return Ok(());
     }
     call.effects.push(Effect::Shutdown { now: nosave || (now && !save) });
-    Ok(())
-}
-
-fn role(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
-    call.reply.array(3);
-    call.reply.bulk(b"master");
-    call.reply.integer(0);
-    call.reply.array(0);
     Ok(())
 }
 

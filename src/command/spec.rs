@@ -95,11 +95,19 @@ impl Flags {
     pub const LOADING: Self = Self(1 << 10);
     /// Allowed on a RESP2 connection in subscribed state.
     pub const WHILE_SUBSCRIBED: Self = Self(1 << 11);
+    /// Allowed on a replica without a link to its primary that is not to serve stale data. What is allowed while loading is so too.
+    pub const STALE: Self = Self(1 << 12);
 
     /// Both sets together.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether it answers without data that may be stale.
+    #[must_use]
+    pub const fn allows_stale(self) -> bool {
+        self.has(Self::LOADING) || self.has(Self::STALE)
     }
 
     /// Whether all of `other` is in the set.

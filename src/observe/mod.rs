@@ -40,6 +40,7 @@ pub async fn watch(server: &Server) {
     for tick in 0_u64.. {
         ticks.tick().await;
         sample(server);
+        server.look_at_replication();
         if tick.is_multiple_of(TICKS_A_SECOND) {
             server.stats.note_memory(memory().anonymous + server.shard().index().bytes_used());
             background.watch(server);

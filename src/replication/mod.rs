@@ -6,5 +6,7 @@ pub mod commit;
 pub mod feed;
 pub mod follow;
 pub mod lineage;
+pub mod status;
 pub mod time;
+pub mod trail;
 pub mod wire;

@@ -57,7 +57,9 @@ impl Server {
         let new = Served::new(new, number);
         self.apply_options_to(&new);
         self.listen_to(&new);
-        Retired(self.shard.swap(Arc::new(new)))
+        let old = self.shard.swap(Arc::new(new));
+        self.update_replication(|status| status.trail.clear());
+        Retired(old)
     }
 
     /// Has the shard tell the server what it is to know, and puts it in service as far as listeners go.

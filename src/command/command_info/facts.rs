@@ -53,8 +53,7 @@ pub(super) fn flags(command: Command) -> Vec<&'static str> {
         ("pubsub", has(Flags::PUBSUB)),
         ("noscript", noscript),
         ("loading", has(Flags::LOADING)),
-        // Redis's stale replicas answer what a loading server answers.
-        ("stale", has(Flags::LOADING)),
+        ("stale", row.flags.allows_stale()),
         ("skip_slowlog", row.name == "exec"),
         ("fast", has(Flags::FAST)),
         ("no_auth", has(Flags::NO_AUTH)),

@@ -1,6 +1,7 @@
 //! INFO: sections of `name:value` lines, under the names that Redis 7 gives them, and Esker's own.
 
 mod commands;
+mod replication;
 mod server;
 mod stats;
 mod storage;
@@ -66,7 +67,7 @@ const SECTIONS: &[(&str, &str, Section, bool)] = &[
     ("memory", "Memory", server::memory, true),
     ("persistence", "Persistence", storage::persistence, true),
     ("stats", "Stats", stats::stats, true),
-    ("replication", "Replication", storage::replication, true),
+    ("replication", "Replication", replication::replication, true),
     ("cpu", "CPU", server::cpu, true),
     ("modules", "Modules", |_, _| {}, true),
     ("commandstats", "Commandstats", commands::commandstats, false),

@@ -1,4 +1,4 @@
-//! Sections about the data: persistence, replication.
+//! The section about the data: persistence.
 
 use esker_storage::clean::CleaningFigures;
 use esker_storage::evict::EvictionFigures;
@@ -136,15 +136,4 @@ fn scrub(scrub: &ScrubFigures, out: &mut Lines) {
         let file = bad.path.file_name().unwrap_or_default().to_string_lossy();
         out.put(format_args!("scrub_bad_segment_{number}"), format_args!("file={file},offset={},lsn={}", bad.offset, bad.lsn));
     }
-}
-
-pub(super) fn replication(source: &Source<'_>, out: &mut Lines) {
-    out.put("role", "master");
-    out.put("connected_slaves", 0);
-    out.put("master_failover_state", "no-failover");
-    out.put("master_replid", &source.server.run_id);
-    out.put("master_replid2", "0".repeat(40));
-    out.put("master_repl_offset", 0);
-    out.put("second_repl_offset", -1);
-    out.zeros(&["repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }

@@ -16,6 +16,7 @@ use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
+use crate::replication::driver::Links;
 use crate::replication::status::Status;
 use crate::replication::time::Millis;
 use crate::shard::{InService, Served};
@@ -43,6 +44,8 @@ pub struct Server {
     pub clients: Clients,
     /// Who waits for a flush.
     pub durability: Arc<Durability>,
+    /// Links to replicas, or to the primary.
+    pub links: Links,
     /// Ends the server.
     pub shutdown: Shutdown,
     /// When it started.
@@ -83,6 +86,7 @@ impl Server {
             hub: Arc::default(),
             clients: Clients::default(),
             durability: Arc::new(Durability::new(workers)),
+            links: Links::new(workers),
             shutdown: Shutdown::default(),
             started: Instant::now(),
             stats: Stats::new(workers),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use esker_storage::history::{Answer, HistoryError, Question};
 use esker_storage::shard::StoredValue;
-use esker_storage::types::Db;
+use esker_storage::types::{Db, Lsn};
 
 use crate::command::Queue;
 use crate::net::{Client, Shown};
@@ -41,6 +41,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// The last command that ran: the full name of its row.
     pub last_command: &'static str,
+    /// The newest entry that the connection has written.
+    pub written: Lsn,
     /// MULTI and WATCH.
     pub queue: Queue,
     /// Channels and patterns.

@@ -15,6 +15,7 @@ use crate::config::{Config, Loaded};
 use crate::net::{BindError, Listeners, Workers, enforce_limits};
 use crate::node;
 use crate::observe::{self, PidFile, logging};
+use crate::replication::driver::Links;
 use crate::server::Server;
 use crate::shard;
 
@@ -62,6 +63,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let _pid_file = PidFile::create(server.config.pidfile());
     let mut workers = Workers::start(&server, server.config.io_threads())?;
     let remembering = node::remember(&server, &dir)?;
+    Links::start(&server, dir.clone())?;
     let at_once = runtime.block_on(async {
         let stop = StopSignals::new()?;
         announce(&server, &listeners, &dir, started);
@@ -75,6 +77,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         io::Result::Ok(at_once)
     })?;
     tracing::info!("stopping");
+    server.links.stop();
     workers.stop();
     let _ = remembering.join();
     if !at_once && let Err(error) = server.shard().checkpoint() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use esker_storage::shard::{Key, Transaction};
 use esker_storage::types::Db;
 
-use super::{CommandError, WorkerCounters};
+use super::{CommandError, Copies, WorkerCounters};
 use crate::protocol::Reply;
+use crate::replication::driver::Target;
 use crate::server::Server;
 use crate::session::Session;
 use crate::shard::Served;
@@ -69,6 +70,12 @@ pub enum Effect {
     BackgroundCheckpoint,
     /// Clean every segment in which something is dead.
     CleaningPass,
+    /// Become a replica, or a primary, before the reply is sent.
+    Follow(Option<Target>),
+    /// Wait for copies of what the connection has written; the reply says how many there are.
+    Await(Copies),
+    /// The connection is a replica's link from now on.
+    Peer,
 }
 
 impl<'a> Call<'a, '_> {

@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,8 +21,10 @@ use tokio::net::TcpStream;
 use super::turn::{TurnEnd, Wait};
 use super::upload::Upload;
 use super::{arrivals, buffers, lookout, yield_once};
+use crate::command::Copies;
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
+use crate::replication::driver::PeerSocket;
 use crate::server::Server;
 use crate::session::Session;
 use crate::shard::Served;
@@ -30,6 +33,10 @@ use crate::shard::Served;
 const UNSENT_PAUSES_READING: usize = 256 * 1024 * 1024;
 /// The least room for a read into the connection's own buffer.
 const LEAST_READ: usize = 16 * 1024;
+/// What a client is told whose write is in the log, and not in enough others.
+const OUTCOME_UNKNOWN: &str = "NOREPLICAS outcome unknown: written here, and not acknowledged by enough replicas in time";
+/// How a change of roles ends.
+type RoleChange = tokio::sync::oneshot::Receiver<Result<(), String>>;
 /// How long a closing connection may take for its last replies.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -109,11 +116,18 @@ impl Connection {
         if end.lsn > Lsn(0) && !self.is_flushed(end.shard, end.lsn).await {
             return false;
         }
+        if end.promised > Lsn(0) {
+            self.await_promise(&end).await;
+        }
         let mut alive = true;
         if let Some(wait) = end.wait {
-            alive = self.wait(wait, end.wait_on).await;
+            alive = self.wait(wait, end.wait_on, end.role).await;
         }
         alive &= self.send().is_ok();
+        if end.peer {
+            self.become_link().await;
+            return false;
+        }
         if end.close {
             let _ = tokio::time::timeout(LINGER, self.send_all()).await;
         }
@@ -128,13 +142,15 @@ impl Connection {
     }
 
     /// Waits as asked. False: the connection ends.
-    async fn wait(&mut self, wait: Wait, on: Option<Arc<Served>>) -> bool {
+    async fn wait(&mut self, wait: Wait, on: Option<Arc<Served>>, role: Option<RoleChange>) -> bool {
         let mut alive = true;
         self.session.client.shown().blocked = true;
         match (wait, on) {
             (Wait::Sleep(duration), _) => tokio::time::sleep(duration).await,
             (Wait::Pause(now), _) => self.server.clients.pause_change(now).await,
             (Wait::Upload, _) => alive = self.finish_upload().await,
+            (Wait::Role, _) => self.await_role(role).await,
+            (Wait::Copies(copies, lsn), _) => self.await_copies(copies, lsn).await,
             (Wait::Room, Some(shard)) => self.out_of_patience = !shard.has_room().await,
             (Wait::Fetch(wanted), Some(shard)) => self.fetched.extend(shard.fetched(wanted).await),
             (Wait::LookBack, Some(shard)) => self.look_back(&shard).await,
@@ -143,6 +159,62 @@ impl Connection {
         }
         self.session.client.shown().blocked = false;
         alive
+    }
+
+    /// Waits until the mode has promised what the turn's replies tell of; where that takes too long, they are replaced by errors.
+    #[cold]
+    async fn await_promise(&mut self, end: &TurnEnd) {
+        let server = Arc::clone(&self.server);
+        server.links.look_at_promise(&server.shard());
+        let promised = server.links.promise().waiters.wait(self.worker, end.shard, end.promised, || false);
+        if !matches!(tokio::time::timeout(server.config.hot().ack_timeout(), promised).await, Ok(true)) {
+            let (mark, count) = end.replies;
+            self.reply.truncate(mark);
+            (0..count).for_each(|_| self.reply.error(OUTCOME_UNKNOWN));
+        }
+    }
+
+    /// Waits until the node has become what it was told to become.
+    async fn await_role(&mut self, role: Option<RoleChange>) {
+        let Some(role) = role else { return };
+        let failed = match role.await {
+            Ok(Ok(())) => return,
+            Ok(Err(reason)) => reason,
+            Err(_) => "the server is starting or stopping".to_owned(),
+        };
+        self.reply.replace_ok(&format!("ERR {failed}"));
+    }
+
+    /// Waits for copies of what was written, and replies how many there are.
+    async fn await_copies(&mut self, copies: Copies, lsn: Lsn) {
+        let server = Arc::clone(&self.server);
+        let flushed = copies.local.is_some();
+        let found = server.links.promise().replicas(lsn, flushed, copies.replicas, copies.patience);
+        if let Some(local) = copies.local {
+            let own = server.own_flush(lsn, local, copies.patience);
+            let (own, found) = tokio::join!(own, found);
+            self.reply.array(2);
+            self.reply.integer(i64::from(own));
+            self.reply.integer(found as i64);
+        } else {
+            let found = found.await;
+            self.reply.integer(found as i64);
+        }
+    }
+
+    /// Hands the socket to those who serve replicas.
+    async fn become_link(&mut self) {
+        if self.send_all().await.is_err() {
+            return;
+        }
+        let input = self.input.split_off(self.consumed.min(self.input.len()));
+        match self.stream.as_fd().try_clone_to_owned() {
+            Ok(socket) => {
+                let socket = PeerSocket { stream: socket.into(), input, address: self.session.client.address.clone() };
+                self.server.links.serve(&self.server, socket);
+            }
+            Err(error) => tracing::warn!("a replica's connection cannot become a link: {error}"),
+        }
     }
 
     /// Has the session's question about the past answered.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use esker_storage::shard::Wanted;
 use esker_storage::types::{Lsn, UnixMillis};
+use tokio::sync::oneshot;
 
 use super::ahead;
 use super::connection::Connection;
-use crate::command::Effect;
 use crate::command::dispatch::{self, Outcome};
+use crate::command::{Copies, Effect};
 use crate::protocol::{Parsed, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::shard::Served;
@@ -41,6 +42,10 @@ pub(super) enum Wait {
     Checkpoint,
     /// A large value that has arrived, to be put on the medium.
     Upload,
+    /// What the node is to become.
+    Role,
+    /// Copies of what was written up to an entry.
+    Copies(Copies, Lsn),
 }
 
 impl Wait {
@@ -65,14 +70,22 @@ pub(super) struct TurnEnd {
     pub(super) wait_on: Option<Arc<Served>>,
     /// Whether the connection ends after the replies.
     pub(super) close: bool,
+    /// The entry up to which the mode must have promised the log before the replies leave.
+    pub(super) promised: Lsn,
+    /// Where the replies of the turn begin, and how many there are.
+    pub(super) replies: (usize, u32),
+    /// Told when the node has become what it was told to become.
+    pub(super) role: Option<oneshot::Receiver<Result<(), String>>>,
+    /// Whether the connection is a replica's link after the replies.
+    pub(super) peer: bool,
 }
 
 impl TurnEnd {
     fn stops_the_turn(&self) -> bool {
-        self.close || self.wait.is_some()
+        self.close || self.peer || self.wait.is_some()
     }
 
-    fn carry_out(&mut self, turn: &mut dispatch::Turn<'_>) {
+    fn carry_out(&mut self, turn: &mut dispatch::Turn<'_>, session: &Session) {
         let (server, shard) = (turn.server, turn.shard);
         for effect in turn.effects.drain(..) {
             match effect {
@@ -82,6 +95,9 @@ impl TurnEnd {
                 Effect::CleaningPass => shard.request_cleaning(),
                 Effect::BackgroundCheckpoint => shard.request_checkpoint(),
                 Effect::Shutdown { now } => server.shutdown.request(now),
+                Effect::Follow(target) => (self.wait, self.role) = (Some(Wait::Role), Some(server.links.order(target))),
+                Effect::Await(copies) => self.wait = Some(Wait::Copies(copies, turn.lsn.max(session.written))),
+                Effect::Peer => self.peer = true,
                 // The dispatcher's own.
                 Effect::Notify { .. } | Effect::Publish { .. } => {}
             }
@@ -127,6 +143,12 @@ impl Connection {
             }
         }
         (end.shard, end.lsn) = (shard.number(), self.server.lsn_to_flush(&shard, turn.lsn));
+        end.promised = self.server.lsn_to_promise(&shard, turn.lsn);
+        end.replies = (replies_before, count);
+        if turn.lsn > Lsn(0) {
+            self.session.written = turn.lsn;
+            self.server.links.log_grown();
+        }
         if turn.lsn > Lsn(0) && end.wait.is_none() {
             end.wait = shard.write_delay(used as u64).map(Wait::Sleep);
         }
@@ -145,6 +167,7 @@ impl Connection {
         // The command that was to run with them asks again.
         self.fetched.clear();
         self.session.answer = None;
+        self.session.written = Lsn(0);
         if self.session.uploaded.take().is_none() {
             return true;
         }
@@ -177,7 +200,7 @@ impl Connection {
             let mark = self.reply.mark();
             match turn.run(&mut self.session, &arguments, &mut self.reply) {
                 Outcome::Done => {}
-                Outcome::Effects => end.carry_out(turn),
+                Outcome::Effects => end.carry_out(turn, &self.session),
                 Outcome::LookBack => end.wait = Some(Wait::LookBack),
                 Outcome::Paused => end.wait = Some(Wait::Pause(turn.batch.now())),
                 Outcome::NoRoom => end.wait = Some(Wait::Room),

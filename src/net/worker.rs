@@ -88,6 +88,8 @@ fn start_worker(server: &Arc<Server>, number: usize, count: usize) -> std::io::R
         durability.run_porter(number, move |lsn| server.have_flushed(lsn))
     };
     handle.spawn(porter);
+    // Replicas acknowledge unasked.
+    handle.spawn(Arc::clone(&server.links.promise().waiters).run_porter(number, |_| ()));
     handle.spawn(super::lookout::run(count == 1));
     let stop = Arc::new(Notify::new());
     let awaited = Arc::clone(&stop);

@@ -65,6 +65,15 @@ impl Reply {
         self.bytes.truncate(mark);
     }
 
+    /// Replaces the last reply, an OK, by an error: of what was thought to succeed.
+    pub fn replace_ok(&mut self, error: &str) {
+        const OK: &[u8] = b"+OK\r\n";
+        if self.bytes.ends_with(OK) {
+            self.bytes.truncate(self.bytes.len() - OK.len());
+            self.error(error);
+        }
+    }
+
     fn line(&mut self, kind: u8, text: &[u8]) {
         self.bytes.push(kind);
         self.bytes.extend_from_slice(text);

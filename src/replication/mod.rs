@@ -3,6 +3,7 @@
 //! Everything here but the drivers is sans-IO: messages, ticks and completions go in, actions come out. No sockets, no threads, no clocks.
 
 pub mod commit;
+pub mod driver;
 pub mod feed;
 pub mod follow;
 pub mod lineage;

@@ -1,6 +1,6 @@
 //! When how much was written: from it follows how far behind a replica is, in bytes and in time, given the LSN that it has reached.
 //!
-//! Invariants: marks only grow, in time, LSN and bytes; there are never more than [`MOST`].
+//! Invariants: marks only grow, in time, LSN and bytes; there are never more than `MOST`.
 
 use std::collections::VecDeque;
 

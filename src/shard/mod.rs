@@ -8,4 +8,5 @@ mod wait;
 
 pub(crate) use attach::InService;
 pub use open::open;
+pub(crate) use open::options;
 pub use served::{Retired, Served};

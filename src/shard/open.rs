@@ -7,7 +7,7 @@ use std::time::Duration;
 use esker_storage::error::{Result, StorageError};
 use esker_storage::evict::{EvictionOrder, EvictionPolicy};
 use esker_storage::fs::{Directory, RealDirectory};
-use esker_storage::options::{Options, SyncMode};
+use esker_storage::options::{Options, Role, SyncMode};
 use esker_storage::shard::Shard;
 
 use crate::config::{Config, FsyncMode, parse_retention};
@@ -20,7 +20,13 @@ use crate::observe::anonymous_memory;
 pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
     let root = RealDirectory::open(dir).map_err(|source| StorageError::Io { action: "open", path: dir.to_owned(), source })?;
     let root: Arc<dyn Directory> = Arc::new(root);
-    let options = Options {
+    Shard::open(&root, options(config))
+}
+
+/// The storage's options.
+pub(crate) fn options(config: &Config) -> Options {
+    Options {
+        role: if config.replicaof().is_some() { Role::Replica } else { Role::Primary },
         sync: sync_mode(config.hot().fsync()),
         segment_size: config.segment_size() as u32,
         disk_limit: config.bytes("maxdisk"),
@@ -33,8 +39,7 @@ pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
         scrub_period: Duration::from_secs(config.integer("scrub-period") as u64),
         scrub_rate: config.bytes("scrub-rate"),
         ..Options::default()
-    };
-    Shard::open(&root, options)
+    }
 }
 
 /// The storage's name for `maxmemory-policy`.

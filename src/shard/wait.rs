@@ -9,7 +9,7 @@ use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
 use super::served::Served;
-use crate::config::FsyncMode;
+use crate::config::{FsyncMode, ReplicationMode};
 use crate::server::Server;
 
 /// A worker waits for the medium itself while that takes no longer than waking another thread and being woken by it is worth: all its
@@ -25,7 +25,8 @@ impl Server {
     /// Whether replies wait until their writes are flushed.
     #[inline]
     pub(crate) fn waits_for_flush(&self) -> bool {
-        self.config.hot().fsync() == FsyncMode::Always
+        let hot = self.config.hot();
+        hot.fsync() == FsyncMode::Always || hot.replication_mode() == ReplicationMode::Sync
     }
 
     /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`. Under
@@ -36,6 +37,28 @@ impl Server {
             return Lsn(0);
         }
         written.max(shard.written_lsn())
+    }
+
+    /// The LSN up to which the mode must have promised the log before the replies of a turn leave. Replies of reads wait too: what they
+    /// tell of might be another connection's write that can still vanish.
+    #[inline]
+    pub(crate) fn lsn_to_promise(&self, shard: &Shard, written: Lsn) -> Lsn {
+        if !self.waits_for_replicas() {
+            return Lsn(0);
+        }
+        written.max(shard.written_lsn())
+    }
+
+    /// Waits until the log is flushed up to `lsn`, if that is wanted, for no longer than `patience` (none: for ever); whether it is.
+    pub(crate) async fn own_flush(&self, lsn: Lsn, wanted: bool, patience: Option<Duration>) -> bool {
+        let deadline = patience.map(|patience| tokio::time::Instant::now() + patience);
+        let shard = self.shard_owned();
+        let in_time = || deadline.is_none_or(|deadline| tokio::time::Instant::now() < deadline);
+        while wanted && shard.flushed_lsn() < lsn && in_time() && !shard.log().durability().is_poisoned() {
+            shard.request_flush(lsn.min(shard.written_lsn()));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        shard.flushed_lsn() >= lsn
     }
 
     /// Has the log flushed as far as `lsn`: by the worker that calls, if that is quick, or else by the syncer.

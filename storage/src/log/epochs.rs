@@ -3,7 +3,7 @@
 use super::Log;
 use crate::error::Result;
 use crate::manifest::Epoch;
-use crate::types::{HistoryId, Lsn};
+use crate::types::{EpochNumber, HistoryId, Incarnation, Lsn};
 
 /// Which log a log is: two logs are the same up to the end of the last epoch that both have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,18 @@ impl Log {
         let last = self.durability.written();
         let epochs = manifest.epochs.iter().filter(|epoch| epoch.first <= last).copied().collect();
         Lineage { history: self.history, epochs, last, cleaned: manifest.cleaned.reached }
+    }
+
+    /// The number of the epoch that is written now.
+    #[must_use]
+    pub fn epoch(&self) -> EpochNumber {
+        self.tail.lock().epoch
+    }
+
+    /// This start of the node.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Adds an epoch whose first entry is about to be appended; one that is there already, at the same place, is left.

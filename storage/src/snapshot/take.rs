@@ -47,6 +47,12 @@ impl SnapshotFile {
         Ok(Self { name, bytes, source: Source::Open(file) })
     }
 
+    /// Whether it will never change again.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        if let Source::Segment(segment) = &self.source { segment.is_sealed() } else { true }
+    }
+
     /// Fills `buf` from `offset`. May wait for the medium.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! All links to replicas: what they share, and what cleaning has to keep for them.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use esker_storage::types::{Lsn, NodeId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// A connection that was a client's, and is a peer's from now on.
+#[derive(Debug)]
+pub struct PeerSocket {
+    /// The connection.
+    pub stream: TcpStream,
+    /// What it has sent already.
+    pub input: Vec<u8>,
+    /// Its address.
+    pub address: String,
+}
+
+/// What links to replicas share.
+#[derive(Default)]
+pub(super) struct Feeds {
+    last: AtomicU64,
+    pins: Mutex<BTreeMap<NodeId, Pin>>,
+    /// Links by replica: a second one of the same replica ends the first.
+    current: Mutex<BTreeMap<NodeId, u64>>,
+    growth: Notify,
+    /// Whether some link waits for the log to grow.
+    waits: AtomicBool,
+}
+
+/// From where on the log is kept for a replica.
+struct Pin {
+    lsn: Lsn,
+    /// Since when it has no link.
+    left: Option<Instant>,
+}
+
+impl Feeds {
+    /// A number for a new link.
+    pub(super) fn number(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The log has grown, or more of it is committed. Cheap as long as no link waits for that.
+    #[inline]
+    pub(super) fn grown(&self) {
+        if self.waits.load(Ordering::Relaxed) && self.waits.swap(false, Ordering::SeqCst) {
+            self.growth.notify_waiters();
+        }
+    }
+
+    /// Returns when the log has grown after this was called, or `has_grown` says that it has already.
+    pub(super) async fn growth(&self, has_grown: impl Fn() -> bool) {
+        let growth = self.growth.notified();
+        tokio::pin!(growth);
+        growth.as_mut().enable();
+        self.waits.store(true, Ordering::SeqCst);
+        if !has_grown() {
+            growth.await;
+        }
+    }
+
+    /// The link is this replica's from now on.
+    pub(super) fn claim(&self, replica: NodeId, number: u64) {
+        self.current.lock().insert(replica, number);
+        self.growth.notify_waiters();
+    }
+
+    /// Whether the replica has a newer link.
+    pub(super) fn is_superseded(&self, replica: NodeId, number: u64) -> bool {
+        self.current.lock().get(&replica).is_some_and(|current| *current != number)
+    }
+
+    /// Keeps everything above `lsn` for a replica.
+    pub(super) fn pin(&self, replica: NodeId, lsn: Lsn) {
+        self.pins.lock().insert(replica, Pin { lsn, left: None });
+    }
+
+    /// The replica has no link any more.
+    pub(super) fn left(&self, replica: NodeId, number: u64) {
+        let mut current = self.current.lock();
+        if current.get(&replica) == Some(&number) {
+            current.remove(&replica);
+            if let Some(pin) = self.pins.lock().get_mut(&replica) {
+                pin.left = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Nothing is kept for anybody: the log is another one.
+    pub(super) fn forget(&self) {
+        self.pins.lock().clear();
+        self.growth.notify_waiters();
+    }
+
+    /// From where on the log is to be kept, when those who left longer than `patience` ago (none: never) are forgotten.
+    pub(super) fn pinned(&self, patience: Option<std::time::Duration>) -> Lsn {
+        let mut pins = self.pins.lock();
+        pins.retain(|_, pin| pin.left.zip(patience).is_none_or(|(left, patience)| left.elapsed() < patience));
+        pins.values().map(|pin| pin.lsn).min().unwrap_or(Lsn(u64::MAX))
+    }
+}

@@ -1,0 +1,42 @@
+//! Putting a snapshot that has arrived in service.
+
+use std::sync::Arc;
+
+use esker_storage::fs::Directory;
+use esker_storage::snapshot::{Aside, exchange};
+use esker_storage::types::HistoryId;
+
+use super::frames::LinkError;
+use super::links;
+use crate::server::Server;
+use crate::shard::{self, Served};
+
+/// Opens the snapshot in the place of the shard in service, which answers reads until then. What was there before is kept if it is not the
+/// past of what has arrived.
+pub(super) async fn install(
+    server: &Arc<Server>,
+    root: &Arc<dyn Directory>,
+    old: &Arc<Served>,
+    history: Option<HistoryId>,
+) -> Result<Arc<Served>, LinkError> {
+    let related = history == Some(old.log().lineage().history);
+    let aside = if related || links::live_keys(old) == 0 { Aside::Remove } else { Aside::Keep };
+    let (own, root, before) = (Arc::clone(server), Arc::clone(root), Arc::clone(old));
+    let opened = tokio::task::spawn_blocking(move || exchange(&root, &before, aside, shard::options(&own.config)));
+    let exchanged = opened.await.map_err(std::io::Error::other)??;
+    if let Some(kept) = &exchanged.kept {
+        tracing::warn!(directory = %kept.display(), "the data that this node had was set aside");
+    }
+    let report = exchanged.shard.recovery_report();
+    tracing::info!(keys = report.keys, lsn = report.last_lsn.0, millis = report.duration.as_millis() as u64, "a snapshot is in service");
+    let retired = server.replace_shard(exchanged.shard);
+    links::begin(server);
+    // Not here: somebody may use it for a long time yet.
+    let close = move || {
+        if let Err(error) = retired.close() {
+            tracing::error!("what a snapshot took the place of did not close: {error}");
+        }
+    };
+    drop(std::thread::Builder::new().name("esker-retire".to_owned()).spawn(close));
+    Ok(server.shard_owned())
+}

@@ -1,0 +1,263 @@
+//! All that replication has running: its threads, its links, and what the rest of the server asks of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use esker_storage::fs::{Directory, RealDirectory};
+use esker_storage::shard::Shard;
+use esker_storage::types::{DATABASES, Db, Lsn, NodeId, ShardId, UnixMillis};
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::dial::{self, Target};
+use super::feeds::{Feeds, PeerSocket};
+use super::promise::{Promise, mode};
+use super::serve::serve;
+use crate::config::ReplicationMode;
+use crate::replication::lineage::Lineage;
+use crate::replication::status::{Replica, ReplicaState};
+use crate::replication::time::Now;
+use crate::replication::wire::Ack;
+use crate::server::Server;
+use crate::shard::Served;
+
+/// How often it is looked what the log has to keep for replicas.
+const TIDY: Duration = Duration::from_millis(100);
+
+/// What this node is to be.
+#[derive(Debug)]
+pub struct Order {
+    /// The primary to follow; none: it is a primary itself.
+    pub target: Option<Target>,
+    /// Told when it is so, or why it is not.
+    pub done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Replication, as the server has it.
+pub struct Links {
+    feeds: Feeds,
+    promise: Promise,
+    running: Mutex<Running>,
+    streaming: AtomicBool,
+    leads: AtomicBool,
+    stop: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Running {
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    feeds: Option<Handle>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Links {
+    /// For so many workers; nothing runs yet.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            feeds: Feeds::default(),
+            promise: Promise::new(workers),
+            running: Mutex::default(),
+            streaming: AtomicBool::new(false),
+            leads: AtomicBool::new(true),
+            stop: Arc::default(),
+        }
+    }
+
+    pub(super) fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    pub(crate) fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// Whether what is promised is decided here.
+    fn is_primary(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+
+    /// Whether the primary's log comes in.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_streaming(&self, streaming: bool) {
+        self.streaming.store(streaming, Ordering::Relaxed);
+    }
+
+    /// The log has grown: replicas may be sent more.
+    #[inline]
+    pub(crate) fn log_grown(&self) {
+        self.feeds.grown();
+    }
+
+    /// Serves a connection as a replica's from now on.
+    pub(crate) fn serve(&self, server: &Arc<Server>, socket: PeerSocket) {
+        match &self.running.lock().feeds {
+            Some(runtime) => drop(runtime.spawn(serve(Arc::clone(server), socket))),
+            None => tracing::warn!("a replica is turned away: the server is starting or stopping"),
+        }
+    }
+
+    /// Has the node become what the order says.
+    pub(crate) fn order(&self, target: Option<Target>) -> oneshot::Receiver<Result<(), String>> {
+        let (done, outcome) = oneshot::channel();
+        if let Some(orders) = &self.running.lock().orders {
+            // Dropped with the thread: whoever waits is told so.
+            drop(orders.send(Order { target, done }));
+        }
+        outcome
+    }
+
+    /// How far the log of a shard is committed.
+    pub(super) fn committed(&self, shard: &Served) -> Lsn {
+        if self.is_primary() { self.promise.local(shard.written_lsn(), shard.flushed_lsn()) } else { self.promise.heard() }
+    }
+
+    /// The own log may have been flushed, which may be what a promise lacked.
+    pub(crate) fn look_at_promise(&self, shard: &Served) {
+        if self.is_primary() && self.promise.committed() < self.committed(shard) {
+            self.feeds.grown();
+        }
+    }
+
+    pub(super) fn acknowledge(&self, shard: &Served, node: NodeId, ack: Ack) {
+        let before = self.promise.committed();
+        if self.promise.acknowledge(node, ack, (shard.written_lsn(), shard.flushed_lsn())) > before {
+            // Other replicas' clients may wait for it.
+            self.feeds.grown();
+        }
+    }
+
+    pub(super) fn pin(&self, shard: &Served, replica: NodeId, lsn: Lsn) {
+        self.feeds.pin(replica, lsn);
+        shard.keep_history_from(self.feeds.pinned(None));
+    }
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system refuses one.
+    pub fn start(server: &Arc<Server>, dir: PathBuf) -> std::io::Result<()> {
+        begin(server);
+        let feeds = Builder::new_current_thread().enable_all().build()?;
+        let (orders, received) = mpsc::unbounded_channel();
+        let root: Arc<dyn Directory> = Arc::new(RealDirectory::open(dir)?);
+        let mut running = server.links.running.lock();
+        (running.feeds, running.orders) = (Some(feeds.handle().clone()), Some(orders));
+        let (own, stop) = (Arc::clone(server), Arc::clone(&server.links.stop));
+        let run = move || {
+            feeds.block_on(async {
+                tokio::select! {
+                    () = tidy(own) => {}
+                    () = stop.notified() => {}
+                }
+            });
+            feeds.shutdown_timeout(Duration::from_millis(100));
+        };
+        running.threads.push(std::thread::Builder::new().name("esker-feeds".to_owned()).spawn(run)?);
+        let own = Arc::clone(server);
+        let follow = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            follow.block_on(dial::run(own, root, received));
+            follow.shutdown_timeout(Duration::from_millis(100));
+        };
+        running.threads.push(std::thread::Builder::new().name("esker-follow".to_owned()).spawn(run)?);
+        Ok(())
+    }
+
+    /// Ends all links and the threads.
+    pub fn stop(&self) {
+        let running = std::mem::take(&mut *self.running.lock());
+        drop(running.orders);
+        self.stop.notify_one();
+        for thread in running.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of replication panicked");
+            }
+        }
+    }
+}
+
+/// The log in service begins to be what is promised of: after the start, after a change of roles, after an exchange of shards.
+pub(super) fn begin(server: &Server) {
+    let shard = server.shard();
+    server.links.leads.store(!shard.is_replica(), Ordering::Relaxed);
+    let first = shard.log().lineage().epochs.last().map_or(Lsn(0), |epoch| epoch.first);
+    server.links.promise.begin(mode(server.config.hot()), shard.number(), first);
+    server.links.feeds.forget();
+    shard.keep_history_from(Lsn(u64::MAX));
+}
+
+/// Keeps the log for replicas no longer than it should, and follows changes of the mode.
+async fn tidy(server: Arc<Server>) {
+    let mut before = mode(server.config.hot());
+    loop {
+        tokio::time::sleep(TIDY).await;
+        let now = mode(server.config.hot());
+        if now != before {
+            server.links.promise.set_mode(now);
+            before = now;
+        }
+        let shard = server.shard();
+        let figures = shard.log().figures();
+        // On a full disk only those who are here have a say.
+        let patience = if figures.disk_full { Some(Duration::ZERO) } else { server.config.repl_backlog_ttl() };
+        shard.keep_history_from(server.links.feeds.pinned(patience));
+    }
+}
+
+/// A link to a replica is over.
+pub(super) fn left(server: &Server, replica: NodeId, number: u64) {
+    if !server.links.feeds.is_superseded(replica, number) {
+        server.links.promise.left(replica);
+    }
+    server.links.feeds.left(replica, number);
+}
+
+/// Tells INFO of a replica.
+pub(super) fn note_replica(server: &Server, number: u64, announced: (&str, u16), state: ReplicaState, sent: Lsn, ack: Ack) {
+    let at = server.clock();
+    server.update_replication(|status| {
+        let replica = status.replicas.entry(number).or_insert_with(Replica::default);
+        (replica.address, replica.port) = (announced.0.to_owned(), announced.1);
+        (replica.state, replica.sent) = (state, sent);
+        replica.acknowledge(ack.written, ack.flushed, ack.applied, at);
+    });
+}
+
+/// The replica's link is over.
+pub(super) fn forget_replica(server: &Server, number: u64) {
+    server.update_replication(|status| status.replicas.remove(&number));
+}
+
+/// What the log of a shard is, as peers compare it.
+pub(super) fn lineage_of(shard: &Shard) -> Lineage {
+    let found = shard.log().lineage();
+    Lineage { shard: ShardId(0), history: found.history, epochs: found.epochs, last: found.last, cleaned: found.cleaned.min(found.last) }
+}
+
+/// Keys of all databases.
+pub(super) fn live_keys(shard: &Shard) -> u64 {
+    let tables = shard.index().tables();
+    (0..DATABASES).map(|db| shard.index().table_keys(tables.slot(Db(db)))).sum()
+}
+
+/// Now, on both clocks.
+pub(super) fn now(server: &Server) -> Now {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Now { at: server.clock(), wall: UnixMillis(wall.as_millis() as i64) }
+}
+
+impl Server {
+    /// Whether replies wait for replicas.
+    #[inline]
+    pub(crate) fn waits_for_replicas(&self) -> bool {
+        self.config.hot().replication_mode() != ReplicationMode::Async
+    }
+}

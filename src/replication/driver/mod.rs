@@ -1,0 +1,17 @@
+//! Driving links: sockets, files, threads and the clock around the state machines.
+//!
+//! Two threads with a runtime each, so that neither holds up the workers: one sends to all replicas, one follows the primary. Reading the log
+//! or applying entries may wait for the medium; that holds up links, and nobody else.
+
+mod dial;
+mod feeds;
+mod follow;
+mod frames;
+mod install;
+mod links;
+mod promise;
+mod serve;
+
+pub use dial::Target;
+pub use feeds::PeerSocket;
+pub use links::{Links, Order};

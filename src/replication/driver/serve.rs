@@ -1,0 +1,319 @@
+//! The primary's side of one link, driven.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use esker_storage::error::StorageError;
+use esker_storage::log::{LogReader, NextInLog};
+use esker_storage::snapshot::{Snapshot, SnapshotFile};
+use esker_storage::types::{Lsn, NodeId};
+use tokio::net::TcpStream;
+
+use super::feeds::PeerSocket;
+use super::frames::{Frames, LinkError};
+use super::links::{self, lineage_of, live_keys, now};
+use crate::replication::feed::{Action, Feed, LogRead, Options, Standing};
+use crate::replication::lineage::{Refusal, RefusalCode};
+use crate::replication::status::ReplicaState;
+use crate::replication::time::Millis;
+use crate::replication::wire::{
+    Ack, Bye, ByeCode, Entries, File, Limits, Listing, Message, Piece, SnapshotId, ValuePiece, encode, entries_head, piece_head,
+    value_piece_head,
+};
+use crate::server::Server;
+use crate::shard::Served;
+
+/// Bytes given to the machine to fill at a time: the socket holds it back as it is.
+const ROOM: u64 = 8 << 20;
+/// In the asynchronous mode the log is looked at no more often than this: what comes meanwhile goes in one piece.
+const GATHER: Duration = Duration::from_micros(500);
+
+/// A link to a replica.
+struct Serving {
+    server: Arc<Server>,
+    shard: Arc<Served>,
+    number: u64,
+    feed: Feed,
+    frames: Frames,
+    actions: VecDeque<Action>,
+    reader: Option<LogReader>,
+    snapshot: Option<(SnapshotId, Arc<Snapshot>)>,
+    values: HashMap<u128, SnapshotFile>,
+    address: String,
+    /// Where the replica's clients reach it, as it says.
+    announced: (String, u16),
+    over: Option<Bye>,
+}
+
+/// Serves a replica until its link ends.
+pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
+    let number = server.links.feeds().number();
+    let shard = server.shard_owned();
+    let stream = socket.stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.stream));
+    let Ok(stream) = stream.inspect_err(|error| tracing::warn!("a link was lost before it began: {error}")) else { return };
+    let options = Options {
+        ping: Millis(server.config.repl_ping_period().as_millis() as u64),
+        timeout: Millis(server.config.repl_timeout().as_millis() as u64),
+        bandwidth: server.config.repl_bandwidth().unwrap_or(0),
+        ..Options::default()
+    };
+    let feed = Feed::new(options, shard.node(), shard.log().incarnation(), now(&server));
+    let frames = Frames::new(stream, socket.input, Limits::default());
+    let (actions, values) = (VecDeque::new(), HashMap::new());
+    let mut serving = Serving {
+        server,
+        shard,
+        number,
+        feed,
+        frames,
+        actions,
+        reader: None,
+        snapshot: None,
+        values,
+        address: socket.address,
+        announced: (String::new(), 0),
+        over: None,
+    };
+    let outcome = serving.run().await;
+    serving.end(outcome);
+}
+
+impl Serving {
+    async fn run(&mut self) -> Result<(), LinkError> {
+        loop {
+            while let Some(action) = self.actions.pop_front() {
+                self.carry_out(action).await?;
+            }
+            if self.over.is_some() {
+                return Ok(());
+            }
+            self.with(|feed, now, out| feed.room(ROOM, now, out));
+            if self.actions.is_empty() {
+                self.wait().await?;
+            }
+        }
+    }
+
+    /// Has the machine do something.
+    fn with(&mut self, step: impl FnOnce(&mut Feed, crate::replication::time::Now, &mut Vec<Action>)) {
+        let mut out = Vec::new();
+        step(&mut self.feed, now(&self.server), &mut out);
+        self.actions.extend(out);
+    }
+
+    /// Waits for a message, for the log to grow, or for time to pass.
+    async fn wait(&mut self) -> Result<(), LinkError> {
+        let server = Arc::clone(&self.server);
+        let feeds = server.links.feeds();
+        let until = self.feed.deadline() - now(&self.server).at;
+        let (sent, told) = (self.feed.sent(), self.feed.committed());
+        let shard = Arc::clone(&self.shard);
+        let is_async = !server.waits_for_replicas();
+        let has_grown = || shard.written_lsn() > sent || (!is_async && server.links.committed(&shard) > told);
+        tokio::select! {
+            arrived = self.frames.arrived() => {
+                arrived?;
+                self.take_messages()?;
+            }
+            () = feeds.growth(has_grown) => {
+                if is_async {
+                    tokio::time::sleep(GATHER).await;
+                }
+            }
+            () = tokio::time::sleep(Duration::from_millis(until.0)) => self.with(Feed::tick),
+        }
+        self.look_at_log();
+        Ok(())
+    }
+
+    fn take_messages(&mut self) -> Result<(), LinkError> {
+        let taken = self.frames.take();
+        let mut used = 0;
+        while let Some((message, len)) = self.frames.next(&taken[used..])? {
+            if let Message::Hello(hello) = &message {
+                self.announced = (hello.announce_ip.clone(), hello.listening_port);
+            }
+            let mut out = Vec::new();
+            self.feed.message(message, now(&self.server), &mut out);
+            self.actions.extend(out);
+            used += len;
+        }
+        self.frames.give_back(taken, used);
+        Ok(())
+    }
+
+    fn look_at_log(&mut self) {
+        if self.server.shard().number() != self.shard.number() {
+            return self.with(|feed, _, out| feed.leave(ByeCode::RoleChanged, "another log is in service", out));
+        }
+        if self.feed.replica().is_some_and(|replica| self.server.links.feeds().is_superseded(replica, self.number)) {
+            return self.with(|feed, _, out| feed.leave(ByeCode::Superseded, "the replica has another link", out));
+        }
+        let (written, committed) = (self.shard.written_lsn(), self.server.links.committed(&self.shard));
+        let epoch = self.shard.log().epoch();
+        self.with(|feed, now, out| feed.grew(written, committed.min(written), epoch, now, out));
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<(), LinkError> {
+        match action {
+            Action::Send(message) => self.send(&message).await?,
+            Action::Pin(lsn) => {
+                if let Some(replica) = self.feed.replica() {
+                    self.server.links.pin(&self.shard, replica, lsn);
+                }
+            }
+            Action::Compare => {
+                if let Some(replica) = self.feed.replica() {
+                    self.server.links.feeds().claim(replica, self.number);
+                }
+                let standing = self.standing();
+                self.with(|feed, now, out| feed.compared(standing, now, out));
+            }
+            Action::Joined { holds } => self.joined(holds),
+            Action::OpenSnapshot => self.open_snapshot().await?,
+            Action::CloseSnapshot(_) => self.snapshot = None,
+            Action::SendPiece { id, file, offset, len } => self.send_piece(id, file, offset, len).await?,
+            Action::ReadLog { from, most, values_sent } => self.read_log(from, most, values_sent).await?,
+            Action::SendValue { id, total, offset, len } => self.send_value(id, total, offset, len).await?,
+            Action::Progress(ack) => self.progress(ack),
+            Action::Close(bye) => self.over = Some(bye),
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, message: &Message<'_>) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        encode(message, &mut bytes);
+        self.frames.send(&bytes, &[]).await
+    }
+
+    fn standing(&self) -> Standing {
+        let own = self.server.config.replicaof().is_some() && !self.server.links.is_streaming();
+        let refuse = own.then(|| Refusal {
+            code: RefusalCode::Waiting,
+            reason: "this node is a replica itself, and does not follow its primary yet".to_owned(),
+        });
+        Standing {
+            lineage: lineage_of(&self.shard),
+            keys: live_keys(&self.shard),
+            committed: self.server.links.committed(&self.shard),
+            refuse,
+        }
+    }
+
+    fn replica(&self) -> NodeId {
+        self.feed.replica().unwrap_or_default()
+    }
+
+    fn joined(&mut self, holds: Lsn) {
+        self.server.links.promise().joined(self.replica(), holds);
+        self.note(if self.feed.state() == "streaming" { ReplicaState::Online } else { ReplicaState::Sync });
+    }
+
+    /// Tells INFO how the link is.
+    fn note(&self, state: ReplicaState) {
+        let (ip, port) = &self.announced;
+        let address = if ip.is_empty() { self.address.rsplit_once(':').map_or("", |(host, _)| host) } else { ip };
+        let (sent, ack) = (self.feed.sent(), self.feed.acked());
+        links::note_replica(&self.server, self.number, (address, *port), state, sent, ack);
+    }
+
+    fn progress(&mut self, ack: Ack) {
+        self.server.links.acknowledge(&self.shard, self.replica(), ack);
+        self.note(ReplicaState::Online);
+    }
+
+    async fn open_snapshot(&mut self) -> Result<(), LinkError> {
+        self.note(ReplicaState::Sync);
+        let shard = Arc::clone(&self.shard);
+        let taken = tokio::task::spawn_blocking(move || {
+            shard.flush_log()?;
+            shard.snapshot()
+        });
+        let snapshot = taken.await.map_err(std::io::Error::other)??;
+        let id = SnapshotId(self.number);
+        let files =
+            snapshot.files.iter().map(|file| File { name: file.name.clone(), bytes: file.bytes, sealed: file.is_sealed() }).collect();
+        let listing = Listing { id, lsn: snapshot.lsn, manifest: snapshot.manifest.clone(), files };
+        tracing::info!(replica = %self.address, lsn = snapshot.lsn.0, files = snapshot.files.len(), "sending a snapshot");
+        self.snapshot = Some((id, Arc::new(snapshot)));
+        self.with(|feed, now, out| feed.snapshot_opened(listing, now, out));
+        Ok(())
+    }
+
+    async fn send_piece(&mut self, id: SnapshotId, number: u32, offset: u64, len: u32) -> Result<(), LinkError> {
+        let Some(snapshot) = self.snapshot.as_ref().filter(|(open, _)| *open == id).map(|(_, snapshot)| Arc::clone(snapshot)) else {
+            return Ok(());
+        };
+        let Some(file) = snapshot.files.get(number as usize) else { return Ok(()) };
+        let mut raw = vec![0; len as usize];
+        match file.read_at(offset, &mut raw) {
+            // A large value that nothing names any more: what names it in the log is followed by what took its place.
+            Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+        let head = piece_head(&Piece { id, file: number, offset, raw: &raw });
+        self.frames.send(&head, &raw).await
+    }
+
+    async fn read_log(&mut self, from: Lsn, most: u32, values_sent: bool) -> Result<(), LinkError> {
+        let mut reader = self.reader.take().filter(|reader| reader.next_lsn() == from).unwrap_or_else(|| LogReader::new(from));
+        let mut with_values = values_sent;
+        let read = loop {
+            match reader.read(self.shard.log(), most as usize, with_values) {
+                Ok(Some(NextInLog::Piece(piece))) => {
+                    let raw = piece.bytes();
+                    let entries = Entries { first: piece.first, last: piece.last, committed: self.feed.committed(), raw };
+                    self.frames.send(&entries_head(&entries), raw).await?;
+                    break LogRead::Entries { last: piece.last, bytes: raw.len() as u64 };
+                }
+                Ok(Some(NextInLog::Values(ids))) => {
+                    let files = ids.iter().filter_map(|id| Some((*id, self.shard.value_file(*id)?)));
+                    self.values = files.collect();
+                    let lengths: Vec<_> = self.values.iter().map(|(id, file)| (*id, file.bytes)).collect();
+                    if !lengths.is_empty() {
+                        break LogRead::Values(lengths);
+                    }
+                    // Nothing names them any more but this entry.
+                    with_values = true;
+                }
+                // It is being appended.
+                Ok(None) => tokio::task::yield_now().await,
+                Err(StorageError::NotInLog { .. }) => break LogRead::Gone,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.reader = Some(reader);
+        self.with(|feed, now, out| feed.log_read(read, now, out));
+        Ok(())
+    }
+
+    async fn send_value(&mut self, id: u128, total: u64, offset: u64, len: u32) -> Result<(), LinkError> {
+        let mut raw = vec![0; len as usize];
+        if let Some(file) = self.values.get(&id) {
+            file.read_at(offset, &mut raw)?;
+        }
+        let head = value_piece_head(&ValuePiece { id, total, offset, raw: &raw });
+        self.frames.send(&head, &raw).await?;
+        if offset + u64::from(len) == total {
+            self.values.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn end(mut self, outcome: Result<(), LinkError>) {
+        let mut out = Vec::new();
+        self.feed.disconnected(&mut out);
+        let reason = match (outcome, self.over.take()) {
+            (Err(error), _) => error.to_string(),
+            (Ok(()), Some(bye)) => bye.reason,
+            (Ok(()), None) => String::new(),
+        };
+        tracing::info!(replica = %self.address, "the link to a replica is over: {reason}");
+        if let Some(replica) = self.feed.replica() {
+            links::left(&self.server, replica, self.number);
+        }
+        links::forget_replica(&self.server, self.number);
+    }
+}

@@ -193,3 +193,40 @@ fn a_client_that_is_paused_keeps_no_shard_open() {
     assert_eq!(paused.line(), "+OK|");
     assert_eq!(client.ask("EXISTS k"), ":1|");
 }
+
+#[test]
+fn the_shard_in_service_has_the_options_and_is_the_one_that_is_heard() {
+    let running = Running::start(&[("maxmemory", "2kb"), ("notify-keyspace-events", "Ex")]);
+    let (mut client, mut listener) = (running.connect(), running.connect());
+    let refused = "-OOM command not allowed when used memory > 'maxmemory'.|";
+    let fill = |client: &mut Connected| {
+        for n in 0.. {
+            if client.ask(&format!("SET key{n} {}", "v".repeat(100))) == refused {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    fill(&mut client);
+    running.server.config.set(&[("maxmemory-policy", "allkeys-lfu"), ("maxmemory", "1mb")]).unwrap();
+    let old = running.server.shard_owned();
+    // The options are changed, and only the new shard is told: what the old one says of its room does not count any more.
+    let retired = running.server.replace_shard(Shard::temporary());
+    assert!(running.server.shard().eviction().is_some());
+    assert_eq!(client.ask("SET k v"), "+OK|");
+    for limit in [0, 1] {
+        old.set_data_limit(limit);
+        old.evict().unwrap();
+    }
+    assert!(old.is_over_data_limit());
+    assert_eq!(client.ask("SET k v"), "+OK|");
+    drop(old);
+    retired.close().unwrap();
+    listener.send("SUBSCRIBE __keyevent@0__:expired");
+    assert_eq!((0..6).map(|_| listener.line()).last().unwrap(), ":1|");
+    client.ask("SET k v PX 1");
+    std::thread::sleep(Duration::from_millis(5));
+    // Without a thread that removes what expired, whoever writes over it does.
+    assert_eq!(client.ask("SET k w EX 100"), "+OK|");
+    assert_eq!((0..7).map(|_| listener.line()).last().unwrap(), "k|");
+}

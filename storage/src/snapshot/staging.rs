@@ -5,7 +5,8 @@
 //! - At every moment one of the two copies has the shard's name, or the other one gets it back at the next start.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
@@ -31,7 +32,38 @@ fn outgoing_name(shard: ShardId) -> String {
 /// A snapshot that is arriving.
 pub struct Staging {
     directory: Arc<dyn Directory>,
-    files: HashMap<String, Box<dyn File>>,
+    files: HashMap<String, Arriving>,
+    syncer: Syncer,
+}
+
+struct Arriving {
+    file: Arc<dyn File>,
+    bytes: u64,
+}
+
+/// Puts files on the medium as they are complete, while others arrive.
+struct Syncer {
+    complete: mpsc::Sender<Arc<dyn File>>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Syncer {
+    fn start() -> Result<Self> {
+        let (complete, files) = mpsc::channel::<Arc<dyn File>>();
+        let sync = move || files.iter().try_for_each(|file| file.sync_all().map_err(StorageError::io("sync", file.path())));
+        let thread = std::thread::Builder::new().name("esker-staging".to_owned()).spawn(sync);
+        Ok(Self { complete, thread: thread.map_err(StorageError::io("start a thread to sync", ""))? })
+    }
+
+    fn sync(&self, file: &Arc<dyn File>) {
+        // What it failed at is told at the end.
+        let _ = self.complete.send(Arc::clone(file));
+    }
+
+    fn finish(self) -> Result<()> {
+        drop(self.complete);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
 impl Staging {
@@ -43,7 +75,7 @@ impl Staging {
         let name = format!("{INCOMING}/{}", shard_name(shard));
         let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
         let directory = incoming.subdirectory(&shard_name(shard)).map_err(StorageError::io("create", root.path(&name)))?;
-        let staging = Self { directory, files: HashMap::new() };
+        let staging = Self { directory, files: HashMap::new(), syncer: Syncer::start()? };
         if staging.source() != Some(source) || staging.exists(MANIFEST)? {
             staging.clear()?;
             staging.store(SOURCE, &source.0.to_le_bytes())?;
@@ -90,7 +122,11 @@ impl Staging {
         let file = if there { self.directory.open(name) } else { self.directory.create(name) };
         let file = file.map_err(StorageError::io("open", &path))?;
         let have = if there { file.len().map_err(StorageError::io("measure", &path))?.min(bytes) } else { 0 };
-        self.files.insert(name.to_owned(), file);
+        let file: Arc<dyn File> = Arc::from(file);
+        if have == bytes {
+            self.syncer.sync(&file);
+        }
+        self.files.insert(name.to_owned(), Arriving { file, bytes });
         Ok(have)
     }
 
@@ -101,9 +137,13 @@ impl Staging {
     pub fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<()> {
         let path = self.directory.path(name);
         let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "a piece of a file that nobody announced");
-        let file = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
+        let Arriving { file, bytes: all } = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
         file.allocate(offset, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
-        file.write_at(offset, bytes).map_err(StorageError::io("write", &path))
+        file.write_at(offset, bytes).map_err(StorageError::io("write", &path))?;
+        if offset + bytes.len() as u64 == *all {
+            self.syncer.sync(file);
+        }
+        Ok(())
     }
 
     /// All has arrived: puts it on the medium as a shard of `node`.
@@ -120,9 +160,7 @@ impl Staging {
         };
         let mut manifest = Manifest::decode(manifest).map_err(corrupt)?;
         manifest.identity.node = node;
-        for (name, file) in &self.files {
-            file.sync_all().map_err(StorageError::io("sync", self.directory.path(name)))?;
-        }
+        self.syncer.finish()?;
         // Of an earlier attempt.
         let names = self.directory.list().map_err(StorageError::io("list", self.directory.path("")))?;
         for name in names.iter().filter(|name| !self.files.contains_key(*name)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use esker_storage::types::{Lsn, NodeId};
 use parking_lot::Mutex;
@@ -32,9 +32,17 @@ pub(super) struct Feeds {
     waits: AtomicBool,
 }
 
-/// From where on the log is kept for a replica.
+/// What of the log is kept for a replica.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// All above this.
+    pub(super) lsn: Lsn,
+    /// Cleaning rests altogether while there is room: what it reads and writes would slow a snapshot down.
+    pub(super) rests: bool,
+}
+
 struct Pin {
-    lsn: Lsn,
+    kept: Kept,
     /// Since when it has no link.
     left: Option<Instant>,
 }
@@ -75,9 +83,9 @@ impl Feeds {
         self.current.lock().get(&replica).is_some_and(|current| *current != number)
     }
 
-    /// Keeps everything above `lsn` for a replica.
-    pub(super) fn pin(&self, replica: NodeId, lsn: Lsn) {
-        self.pins.lock().insert(replica, Pin { lsn, left: None });
+    /// Keeps some of the log for a replica.
+    pub(super) fn pin(&self, replica: NodeId, kept: Kept) {
+        self.pins.lock().insert(replica, Pin { kept, left: None });
     }
 
     /// The replica has no link any more.
@@ -87,6 +95,7 @@ impl Feeds {
             current.remove(&replica);
             if let Some(pin) = self.pins.lock().get_mut(&replica) {
                 pin.left = Some(Instant::now());
+                pin.kept.rests = false;
             }
         }
     }
@@ -98,9 +107,10 @@ impl Feeds {
     }
 
     /// From where on the log is to be kept, when those who left longer than `patience` ago (none: never) are forgotten.
-    pub(super) fn pinned(&self, patience: Option<std::time::Duration>) -> Lsn {
+    pub(super) fn pinned(&self, patience: Option<Duration>, has_room: bool) -> Lsn {
         let mut pins = self.pins.lock();
         pins.retain(|_, pin| pin.left.zip(patience).is_none_or(|(left, patience)| left.elapsed() < patience));
-        pins.values().map(|pin| pin.lsn).min().unwrap_or(Lsn(u64::MAX))
+        let from = |kept: Kept| if kept.rests && has_room { Lsn(0) } else { kept.lsn };
+        pins.values().map(|pin| from(pin.kept)).min().unwrap_or(Lsn(u64::MAX))
     }
 }

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::dial::{self, Target};
-use super::feeds::{Feeds, PeerSocket};
+use super::feeds::{Feeds, Kept, PeerSocket};
 use super::promise::{Promise, mode};
 use super::serve::serve;
 use crate::config::ReplicationMode;
@@ -134,9 +134,9 @@ impl Links {
         }
     }
 
-    pub(super) fn pin(&self, shard: &Served, replica: NodeId, lsn: Lsn) {
-        self.feeds.pin(replica, lsn);
-        shard.keep_history_from(self.feeds.pinned(None));
+    pub(super) fn pin(&self, shard: &Served, replica: NodeId, kept: Kept) {
+        self.feeds.pin(replica, kept);
+        shard.keep_history_from(self.feeds.pinned(None, !shard.log().space().is_near_limit()));
     }
 
     /// Starts the threads.
@@ -208,7 +208,7 @@ async fn tidy(server: Arc<Server>) {
         let figures = shard.log().figures();
         // On a full disk only those who are here have a say.
         let patience = if figures.disk_full { Some(Duration::ZERO) } else { server.config.repl_backlog_ttl() };
-        shard.keep_history_from(server.links.feeds.pinned(patience));
+        shard.keep_history_from(server.links.feeds.pinned(patience, !shard.log().space().is_near_limit()));
     }
 }
 

@@ -10,7 +10,7 @@ use esker_storage::snapshot::{Snapshot, SnapshotFile};
 use esker_storage::types::{Lsn, NodeId};
 use tokio::net::TcpStream;
 
-use super::feeds::PeerSocket;
+use super::feeds::{Kept, PeerSocket};
 use super::frames::{Frames, LinkError};
 use super::links::{self, lineage_of, live_keys, now};
 use crate::replication::feed::{Action, Feed, LogRead, Options, Standing};
@@ -162,7 +162,7 @@ impl Serving {
             Action::Send(message) => self.send(&message).await?,
             Action::Pin(lsn) => {
                 if let Some(replica) = self.feed.replica() {
-                    self.server.links.pin(&self.shard, replica, lsn);
+                    self.server.links.pin(&self.shard, replica, Kept { lsn, rests: self.snapshot.is_some() });
                 }
             }
             Action::Compare => {
@@ -255,14 +255,22 @@ impl Serving {
             return Ok(());
         };
         let Some(file) = snapshot.files.get(number as usize) else { return Ok(()) };
-        let mut raw = vec![0; len as usize];
-        match file.read_at(offset, &mut raw) {
-            // A large value that nothing names any more: what names it in the log is followed by what took its place.
-            Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => outcome?,
+        let (mut at, end) = (offset, offset + u64::from(len));
+        while at < end {
+            let left = (end - at) as usize;
+            let read;
+            let raw = match file.in_memory(at, left) {
+                Some(bytes) => bytes,
+                None => {
+                    read = read_piece(file, at, left)?;
+                    &read
+                }
+            };
+            let head = piece_head(&Piece { id, file: number, offset: at, raw });
+            self.frames.send(&head, raw).await?;
+            at += raw.len() as u64;
         }
-        let head = piece_head(&Piece { id, file: number, offset, raw: &raw });
-        self.frames.send(&head, &raw).await
+        Ok(())
     }
 
     async fn read_log(&mut self, from: Lsn, most: u32, values_sent: bool) -> Result<(), LinkError> {
@@ -324,4 +332,14 @@ impl Serving {
         }
         links::forget_replica(&self.server, self.number);
     }
+}
+
+fn read_piece(file: &SnapshotFile, offset: u64, len: usize) -> Result<Vec<u8>, LinkError> {
+    let mut raw = vec![0; len];
+    match file.read_at(offset, &mut raw) {
+        // A large value that nothing names any more: what names it in the log is followed by what took its place.
+        Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+        outcome => outcome?,
+    }
+    Ok(raw)
 }

@@ -48,6 +48,9 @@ impl std::fmt::Debug for Others {
 /// much for footers, manifests and the first segment of a start.
 const RESERVED_SEGMENTS: u64 = 3;
 
+/// From this share of the space on.
+const NEAR_LIMIT: f64 = 0.85;
+
 impl SpaceLimit {
     /// Bytes that the shard's files may take; 0: no limit.
     #[must_use]
@@ -163,6 +166,12 @@ impl SpaceLimit {
     pub(crate) fn share(&self) -> f64 {
         let share = self.for_log().map_or(0.0, |bound| self.used() as f64 / bound as f64);
         if self.pressed.load(Ordering::Relaxed) { share.max(1.0) } else { share }
+    }
+
+    /// Whether cleaning may soon be needed for there to be any room.
+    #[must_use]
+    pub fn is_near_limit(&self) -> bool {
+        self.share() >= NEAR_LIMIT
     }
 
     /// The same without what cleaning is about to give back; that counts for whoever is refused as long as it is worth a segment.

@@ -53,6 +53,15 @@ impl SnapshotFile {
         if let Source::Segment(segment) = &self.source { segment.is_sealed() } else { true }
     }
 
+    /// The bytes from `offset` on as they lie in memory, so many at most; none: they have to be read.
+    #[must_use]
+    pub fn in_memory(&self, offset: u64, most: usize) -> Option<&[u8]> {
+        let Source::Segment(segment) = &self.source else { return None };
+        let bytes = segment.hot_bytes(u32::try_from(offset).ok()?)?;
+        let left = usize::try_from(self.bytes.checked_sub(offset)?).ok()?;
+        Some(&bytes[..bytes.len().min(most).min(left)]).filter(|bytes| !bytes.is_empty())
+    }
+
     /// Fills `buf` from `offset`. May wait for the medium.
     ///
     /// # Errors

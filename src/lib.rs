@@ -15,4 +15,6 @@ pub mod replication;
 pub mod server;
 pub mod session;
 pub mod shard;
+#[cfg(test)]
+mod sim;
 pub mod start;

@@ -31,7 +31,7 @@ pub enum RefusalCode {
     MoreKeys,
     /// The primary has lost what it had, and has nothing now.
     EmptyPrimary,
-    /// The replica has what was promised and the primary lacks it: it has to wait until it has heard enough others.
+    /// Not now: the node may lack what was promised, and has to learn more first.
     Waiting,
     /// The node is no primary of this shard.
     NotPrimary,

@@ -7,6 +7,8 @@ pub mod driver;
 pub mod feed;
 pub mod follow;
 pub mod lineage;
+#[cfg(test)]
+mod sim;
 pub mod status;
 pub mod time;
 pub mod trail;

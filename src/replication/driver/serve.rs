@@ -198,6 +198,7 @@ impl Serving {
         });
         Standing {
             lineage: lineage_of(&self.shard),
+            is_primary: !self.shard.is_replica(),
             keys: live_keys(&self.shard),
             committed: self.server.links.committed(&self.shard),
             refuse,

@@ -37,6 +37,8 @@ impl Default for Options {
 pub struct Standing {
     /// What its log holds.
     pub lineage: Lineage,
+    /// Whether it takes writes; otherwise it is a replica itself, and hands on what it gets.
+    pub is_primary: bool,
     /// Its live keys.
     pub keys: u64,
     /// What its mode has promised.
@@ -75,7 +77,7 @@ pub enum Action {
         /// Up to where.
         holds: Lsn,
     },
-    /// Open a snapshot, all of it flushed; answer with [`snapshot_opened`](super::Feed::snapshot_opened), or leave.
+    /// Open a snapshot; answer with [`snapshot_opened`](super::Feed::snapshot_opened), or leave.
     OpenSnapshot,
     /// Let go of a snapshot.
     CloseSnapshot(SnapshotId),

@@ -14,7 +14,7 @@
 
 use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId};
 
-use super::lineage::{Keys, Lineage, Plan, RefusalCode, common_prefix, compare};
+use super::lineage::{Keys, Lineage, Plan, Refusal, RefusalCode, common_prefix, compare};
 use super::time::{Millis, Now};
 use super::wire::{Ack, Bye, ByeCode, Heartbeat, Hello, Listing, Message, SnapshotId, VERSION, Welcome, WelcomePlan};
 
@@ -169,10 +169,11 @@ impl Feed {
     pub fn compared(&mut self, standing: Standing, now: Now, out: &mut Vec<Action>) {
         let Phase::Comparing(hello) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let keys = Keys { primary: standing.keys, replica: hello.keys };
-        let Standing { lineage, keys: own_keys, committed, refuse } = standing;
+        let Standing { lineage, is_primary, keys: own_keys, committed, refuse } = standing;
         let plan = match refuse {
             Some(refusal) => Plan::Refuse(refusal),
-            None => compare(&lineage, &hello.lineage, keys, hello.force),
+            None if is_primary => compare(&lineage, &hello.lineage, keys, hello.force),
+            None => handed_on(compare(&lineage, &hello.lineage, keys, hello.force), &lineage, &hello),
         };
         let common = common_prefix(&lineage, &hello.lineage);
         self.written = lineage.last;
@@ -389,6 +390,20 @@ impl Feed {
     fn send(&mut self, message: Message<'static>, now: Now, out: &mut Vec<Action>) {
         self.spoke = now.at;
         out.push(Action::Send(message));
+    }
+}
+
+/// A replica that feeds others may be behind them, and they hold what was promised then: it makes nobody give up entries before it has one
+/// of a later epoch than theirs.
+fn handed_on(plan: Plan, lineage: &Lineage, hello: &Hello) -> Plan {
+    let number = |lineage: &Lineage| lineage.epoch().map(|epoch| epoch.number);
+    let behind = lineage.history == hello.lineage.history && number(lineage) <= number(&hello.lineage);
+    match plan {
+        Plan::Snapshot { divergent: true, .. } if behind && !hello.force => {
+            let reason = "this node is a replica itself, and may be behind".to_owned();
+            Plan::Refuse(Refusal { code: RefusalCode::Waiting, reason })
+        }
+        plan => plan,
     }
 }
 

@@ -4,7 +4,6 @@ use esker_storage::manifest::Epoch;
 use esker_storage::types::{HistoryId, UnixMillis, WriterId};
 
 use super::*;
-use crate::replication::lineage::Refusal;
 use crate::replication::wire::{File, Want};
 
 fn at(millis: u64) -> Now {
@@ -51,7 +50,7 @@ impl Link {
     }
 
     fn compared(&mut self, lineage: Lineage, committed: u64) -> Vec<Action> {
-        let standing = Standing { lineage, keys: 5, committed: Lsn(committed), refuse: None };
+        let standing = Standing { lineage, is_primary: true, keys: 5, committed: Lsn(committed), refuse: None };
         self.feed.compared(standing, at(1), &mut self.out);
         std::mem::take(&mut self.out)
     }
@@ -218,7 +217,7 @@ fn files_go_no_faster_than_allowed() {
 fn a_replica_that_would_lose_what_it_should_not_is_refused() {
     let mut link = Link::new();
     link.told(hello(Lineage { history: HistoryId(2), ..lineage(5) }));
-    let standing = Standing { lineage: lineage(3), keys: 0, committed: Lsn(0), refuse: None };
+    let standing = Standing { lineage: lineage(3), is_primary: true, keys: 0, committed: Lsn(0), refuse: None };
     link.feed.compared(standing, at(1), &mut link.out);
     let refused = |action: &Action| {
         matches!(action, Action::Send(Message::Welcome(Welcome { plan: WelcomePlan::Refuse { code: RefusalCode::MoreKeys, .. }, .. })))
@@ -227,11 +226,29 @@ fn a_replica_that_would_lose_what_it_should_not_is_refused() {
 }
 
 #[test]
+fn a_replica_that_is_behind_makes_nobody_give_up_entries() {
+    let refused = |is_primary, epochs: &[u32]| {
+        let mut link = Link::new();
+        link.told(hello(lineage(9)));
+        let mut lineage = lineage(5);
+        for &number in epochs {
+            lineage.epochs.push(Epoch { number: EpochNumber(number), writer: WriterId(2), first: lineage.last.next() });
+            lineage.last.0 += 1;
+        }
+        link.feed.compared(Standing { lineage, is_primary, keys: 5, committed: Lsn(0), refuse: None }, at(1), &mut link.out);
+        closes(&link.out, ByeCode::Refused)
+    };
+    assert!(refused(false, &[]), "it may just be behind");
+    assert!(!refused(true, &[]), "a primary has lost its end");
+    assert!(!refused(false, &[2]), "a later epoch began without the replica's end");
+}
+
+#[test]
 fn who_is_no_primary_refuses_everybody() {
     let mut link = Link::new();
     link.told(hello(lineage(5)));
     let refusal = Refusal { code: RefusalCode::NotPrimary, reason: "no".into() };
-    let standing = Standing { lineage: lineage(10), keys: 9, committed: Lsn(0), refuse: Some(refusal) };
+    let standing = Standing { lineage: lineage(10), is_primary: true, keys: 9, committed: Lsn(0), refuse: Some(refusal) };
     link.feed.compared(standing, at(1), &mut link.out);
     assert!(closes(&link.out, ByeCode::RoleChanged));
 }

@@ -84,7 +84,8 @@ pub enum Action<'a> {
     BeginStaging(Box<Listing>),
     /// Write a part of a file.
     WritePiece(Piece<'a>),
-    /// Sync the files and take them, and the manifest, in place of what is there; answer with [`installed`](super::Follow::installed).
+    /// Sync the files and take them, and the manifest, in place of what is there; answer with [`installed`](super::Follow::installed). If the
+    /// link ends meanwhile, this is finished or given up before [`Action::TellStanding`] is answered again.
     Install(SnapshotId),
     /// Check these and append them; answer with [`progress`](super::Follow::progress), now or later.
     Apply(Entries<'a>),

@@ -1,0 +1,257 @@
+//! What a model node keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esker_storage::manifest::Epoch;
+use esker_storage::types::{EpochNumber, HistoryId, Lsn, WriterId};
+
+use super::entry::{ENTRY, Entry, Op};
+use crate::replication::lineage::Lineage;
+use crate::replication::wire::{File, Listing, SnapshotId};
+use crate::sim::Disk;
+
+/// Entries that were set aside.
+#[derive(Debug, Clone)]
+pub struct Divergent {
+    pub above: u64,
+    pub entries: Vec<Entry>,
+}
+
+/// A snapshot that is coming in.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    pub source: u64,
+    pub listing: Listing,
+    pub files: BTreeMap<String, (Vec<u8>, bool, u64)>,
+}
+
+/// What the operator said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    Replica(Option<usize>),
+}
+
+#[derive(Debug, Clone)]
+pub struct ModelDisk {
+    pub role: Role,
+    /// Of a primary: the in-sync set.
+    pub members: BTreeSet<usize>,
+    pub history: u128,
+    pub epochs: Vec<Epoch>,
+    pub log: Vec<Entry>,
+    pub last: u64,
+    pub flushed: u64,
+    pub cleaned: u64,
+    pub generation: u32,
+    /// Counts the logs that this node has had: a mark of one says nothing of another.
+    pub logs: u64,
+    pub divergent: Vec<Divergent>,
+    pub staging: Option<Staging>,
+    /// What a loss of power took.
+    pub lost: Vec<Entry>,
+    /// What cleaning dropped, as later entries superseded it.
+    pub dropped: Vec<Entry>,
+    /// The epoch in which power was lost.
+    pub impaired: Option<u32>,
+}
+
+impl Disk for ModelDisk {
+    type Mark = (u64, u64);
+
+    fn mark(&self) -> (u64, u64) {
+        (self.logs, self.last)
+    }
+
+    fn flushed(&mut self, (logs, last): (u64, u64)) {
+        if logs == self.logs {
+            self.flushed = self.flushed.max(last);
+        }
+    }
+
+    fn lose_unflushed(&mut self) {
+        let kept = self.log.partition_point(|entry| entry.lsn <= self.flushed);
+        self.lost.extend(self.log.drain(kept..));
+        // A node cannot know whether it was anything.
+        self.impaired = Some(self.epoch());
+        self.last = self.flushed;
+        // Nothing of it was synced.
+        self.staging = None;
+    }
+}
+
+impl ModelDisk {
+    pub fn new(role: Role, history: u128) -> Self {
+        Self {
+            role,
+            members: BTreeSet::new(),
+            history,
+            epochs: Vec::new(),
+            log: Vec::new(),
+            last: 0,
+            flushed: 0,
+            cleaned: 0,
+            generation: 1,
+            logs: 0,
+            divergent: Vec::new(),
+            staging: None,
+            lost: Vec::new(),
+            dropped: Vec::new(),
+            impaired: None,
+        }
+    }
+
+    pub fn lineage(&self) -> Lineage {
+        let epochs = self.epochs.iter().filter(|epoch| epoch.first.0 <= self.last).copied().collect();
+        Lineage { history: HistoryId(self.history), epochs, last: Lsn(self.last), cleaned: Lsn(self.cleaned), ..Lineage::default() }
+    }
+
+    /// The number of the epoch of the last entry.
+    pub fn epoch(&self) -> u32 {
+        self.lineage().epoch().map_or(0, |epoch| epoch.number.0)
+    }
+
+    /// Whether it may lack what it acknowledged or promised: it lost power, and has no entry of a later epoch.
+    pub fn is_impaired(&self) -> bool {
+        self.impaired.is_some_and(|epoch| self.epoch() <= epoch)
+    }
+
+    pub fn map(&self) -> BTreeMap<u8, u64> {
+        fold(self.log.iter())
+    }
+
+    pub fn begin_epoch(&mut self, number: u32, writer: u64) {
+        let epoch = Epoch { number: EpochNumber(number), writer: WriterId(writer), first: Lsn(self.last + 1) };
+        self.epochs.retain(|known| known.first <= Lsn(self.last));
+        self.epochs.push(epoch);
+    }
+
+    pub fn append(&mut self, entry: Entry) {
+        assert_eq!(entry.lsn, self.last + 1, "the log has no gaps when it is written");
+        assert!(entry.epoch >= self.epoch(), "the epoch goes back");
+        if entry.op == Op::Start {
+            self.begin_epoch(entry.epoch, entry.writer);
+        }
+        self.last = entry.lsn;
+        self.log.push(entry);
+    }
+
+    /// Drops what later entries supersede, up to an LSN.
+    pub fn clean(&mut self, to: u64) {
+        let to = to.min(self.flushed).min(self.last.saturating_sub(1));
+        if to <= self.cleaned {
+            return;
+        }
+        let mut later = BTreeSet::new();
+        let mut kept: Vec<Entry> = Vec::new();
+        for entry in self.log.iter().rev() {
+            // Only what is superseded by something that is not dropped by a loss of power, nor promised to nobody.
+            let superseded = entry.lsn <= to && entry.key().is_none_or(|key| later.contains(&key));
+            if superseded {
+                self.dropped.push(*entry)
+            } else {
+                kept.push(*entry)
+            }
+            later.extend(entry.key().filter(|_| entry.lsn <= to));
+        }
+        kept.reverse();
+        self.log = kept;
+        self.cleaned = to;
+        self.generation += 1;
+    }
+
+    /// Whole entries from an LSN on, if the log has them all.
+    pub fn read(&self, from: u64, most: usize) -> Option<Vec<Entry>> {
+        if from <= self.cleaned {
+            return None;
+        }
+        let at = self.log.partition_point(|entry| entry.lsn < from);
+        Some(self.log[at..].iter().take((most / ENTRY).max(1)).copied().collect())
+    }
+
+    /// The log as files of 8 entries, the last of them not sealed.
+    pub fn snapshot(&self, id: SnapshotId) -> (Listing, Vec<Vec<u8>>) {
+        let (mut files, mut contents) = (Vec::new(), Vec::new());
+        let chunks: Vec<&[Entry]> = self.log.chunk_by(|one, other| one.lsn / 8 == other.lsn / 8).collect();
+        for chunk in &chunks {
+            let mut bytes = Vec::new();
+            chunk.iter().for_each(|entry| entry.encode(&mut bytes));
+            let first = chunk[0].lsn / 8 * 8;
+            // As a real segment: what is sealed was synced before, and another log's files have other names.
+            let sealed = first + 8 <= self.flushed.min(self.last);
+            let generation = self.logs * 1000 + if first <= self.cleaned { u64::from(self.generation) } else { 0 };
+            files.push(File { name: format!("{first:020}-{generation:08}.seg"), bytes: bytes.len() as u64, sealed });
+            contents.push(bytes);
+        }
+        let mut manifest = Vec::new();
+        manifest.extend(self.history.to_le_bytes());
+        manifest.extend(self.cleaned.to_le_bytes());
+        manifest.extend(u64::from(self.generation).to_le_bytes());
+        for epoch in self.lineage().epochs {
+            manifest.extend(epoch.number.0.to_le_bytes());
+            manifest.extend(epoch.writer.0.to_le_bytes());
+            manifest.extend(epoch.first.0.to_le_bytes());
+        }
+        (Listing { id, lsn: Lsn(self.last), manifest, files }, contents)
+    }
+
+    /// How much of each file of a listing is there already.
+    pub fn stage(&mut self, source: u64, listing: &Listing) -> Vec<u64> {
+        let known = self.staging.take().filter(|staging| staging.source == source).map(|staging| staging.files).unwrap_or_default();
+        let mut files = BTreeMap::new();
+        let mut there = Vec::new();
+        for file in &listing.files {
+            let same = known.get(&file.name).filter(|(_, sealed, bytes)| *sealed && file.sealed && *bytes == file.bytes);
+            let kept = same.map(|(content, ..)| content.clone()).unwrap_or_default();
+            there.push(kept.len() as u64);
+            files.insert(file.name.clone(), (kept, file.sealed, file.bytes));
+        }
+        self.staging = Some(Staging { source, listing: listing.clone(), files });
+        there
+    }
+
+    pub fn write_piece(&mut self, file: u32, offset: u64, raw: &[u8]) {
+        let staging = self.staging.as_mut().expect("staging");
+        let name = &staging.listing.files[file as usize].name;
+        let (content, ..) = staging.files.get_mut(name).expect("a file of the listing");
+        assert_eq!(content.len() as u64, offset, "in order");
+        content.extend(raw);
+    }
+
+    /// Puts the staged log in place of this one.
+    pub fn install(&mut self) {
+        let staging = self.staging.take().expect("staging");
+        let mut log = Vec::new();
+        for file in &staging.listing.files {
+            let (content, _, bytes) = &staging.files[&file.name];
+            assert_eq!(content.len() as u64, *bytes, "a file is whole");
+            log.extend(Entry::decode_all(content));
+        }
+        let manifest = &staging.listing.manifest;
+        let number = |at: usize| u64::from_le_bytes(manifest[at..at + 8].try_into().unwrap());
+        self.history = u128::from_le_bytes(manifest[..16].try_into().unwrap());
+        self.cleaned = number(16);
+        // Names are given once on each node.
+        self.generation = self.generation.max(number(24) as u32) + 1;
+        let epoch = |bytes: &[u8]| Epoch {
+            number: EpochNumber(u32::from_le_bytes(bytes[..4].try_into().unwrap())),
+            writer: WriterId(u64::from_le_bytes(bytes[4..12].try_into().unwrap())),
+            first: Lsn(u64::from_le_bytes(bytes[12..20].try_into().unwrap())),
+        };
+        self.epochs = manifest[32..].chunks(20).map(epoch).collect();
+        (self.log, self.last, self.flushed) = (log, staging.listing.lsn.0, staging.listing.lsn.0);
+        self.logs += 1;
+    }
+}
+
+pub fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> BTreeMap<u8, u64> {
+    let mut map = BTreeMap::new();
+    for entry in entries {
+        match entry.op {
+            Op::Start => {}
+            Op::Put { key, value } => drop(map.insert(key, value)),
+            Op::Delete { key, .. } => drop(map.remove(&key)),
+        }
+    }
+    map
+}

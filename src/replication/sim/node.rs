@@ -1,0 +1,637 @@
+//! A model node: the real machines over a model log. What a driver does in production is done here in virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId, UnixMillis};
+use rand::Rng;
+
+use super::disk::{Divergent, ModelDisk, Role};
+use super::entry::{Entry, Op};
+use super::rules::Rules;
+use crate::replication::commit::{Commit, Mode};
+use crate::replication::feed::{self, Feed, LogRead};
+use crate::replication::follow::{self, Follow};
+use crate::replication::lineage::{Refusal, RefusalCode};
+use crate::replication::time::{Millis, Now};
+use crate::replication::wire::{ByeCode, Decoded, Entries, Limits, Message, Piece, SnapshotId, decode, encode};
+use crate::sim::{Boot, ConnId, Env, Input, MILLI, Node};
+
+/// What clients and operators ask for.
+#[derive(Debug, Clone)]
+pub enum Command {
+    Write {
+        key: u8,
+        value: u64,
+        delete: bool,
+    },
+    Read {
+        key: u8,
+    },
+    /// Becomes the primary, with this epoch.
+    Promote {
+        epoch: u32,
+        members: Vec<usize>,
+    },
+    /// Follows this node, or nobody.
+    Follow {
+        target: Option<usize>,
+        force: bool,
+    },
+    /// Takes a member out of the in-sync set.
+    Remove(usize),
+}
+
+/// What a node tells.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// A primary appended this.
+    Appended(Entry),
+    /// A client was told that this is committed.
+    Acknowledged(Entry),
+    /// A client has seen this.
+    Seen(Entry),
+    /// A snapshot begins to come in, perhaps where an earlier one ended.
+    Snapshot { resumed: bool },
+}
+
+/// What all nodes of a run have in common.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub mode: Mode,
+    pub feed: feed::Options,
+    pub follow: follow::Options,
+    pub rules: Rules,
+}
+
+struct Link {
+    feed: Feed,
+    arriving: Vec<u8>,
+    snapshot: Option<(SnapshotId, Vec<Vec<u8>>)>,
+    pin: Lsn,
+}
+
+struct Primary {
+    commit: Commit,
+    pending: VecDeque<Entry>,
+    epoch: EpochNumber,
+}
+
+struct Replica {
+    follow: Follow,
+    target: Option<usize>,
+    conn: Option<ConnId>,
+    arriving: Vec<u8>,
+}
+
+enum Part {
+    Primary(Primary),
+    Replica(Box<Replica>),
+    /// A primary that lost power: what it lacks may have been promised.
+    Waiting,
+}
+
+pub struct ModelNode {
+    setup: Setup,
+    part: Part,
+    links: BTreeMap<ConnId, Link>,
+    /// Counts the parts that this start has had: timers of one mean nothing to the next.
+    parts: u64,
+    /// Counts the links that it made as a replica: what the disk did for one means nothing to the next.
+    dialled: u64,
+    syncing: bool,
+    snapshots: u64,
+}
+
+const TICK: u64 = 0;
+const DIAL: u64 = 1;
+const SYNC: u64 = 2;
+const FLUSHED: u64 = 0;
+const INSTALL: u64 = 1;
+const SAVED: u64 = 2;
+
+thread_local! {
+    /// A node is started by the world, which knows nothing of replication.
+    pub static SETUP: std::cell::RefCell<Option<Setup>> = const { std::cell::RefCell::new(None) };
+}
+
+impl Node for ModelNode {
+    type Disk = ModelDisk;
+    type Command = Command;
+    type Output = Output;
+
+    fn start(_: Boot, env: &mut Env<'_, Self>) -> Self {
+        let setup = SETUP.with_borrow(|setup| setup.clone().expect("a setup"));
+        let mut node = Self { setup, part: Part::Waiting, links: BTreeMap::new(), parts: 0, dialled: 0, syncing: false, snapshots: 0 };
+        env.timer(20 * MILLI, TICK);
+        env.timer(200 * MILLI, SYNC);
+        // Known from the disk and not from how this start came about: it may be killed while it waits, and start again.
+        let impaired = env.disk().is_impaired() && matches!(node.setup.mode, Mode::SemiSync { .. });
+        match env.disk().role {
+            Role::Replica(target) => node.follow(target, false, env),
+            Role::Primary if impaired && node.setup.rules.primary_waits_after_power_loss => {}
+            Role::Primary => {
+                let number = env.disk().epoch() + 1;
+                node.lead(number, env);
+            }
+        }
+        node
+    }
+
+    fn handle(&mut self, input: Input<Command>, env: &mut Env<'_, Self>) {
+        match input {
+            Input::Command(command) => self.command(command, env),
+            Input::Accepted(conn) => {
+                let incarnation = Incarnation(u64::from(env.boot()));
+                let feed = Feed::new(self.setup.feed, NodeId(env.me() as u64), incarnation, now(env));
+                self.links.insert(conn, Link { feed, arriving: Vec::new(), snapshot: None, pin: Lsn(0) });
+            }
+            Input::Connected(conn) => self.with_follow(env, |replica, now, out| {
+                if replica.conn == Some(conn) {
+                    replica.follow.connected(now.at, out);
+                }
+            }),
+            Input::Received(conn, bytes) => self.received(conn, &bytes, env),
+            Input::Room(conn) => self.room(conn, env),
+            Input::Closed(conn) => self.closed(conn, env),
+            Input::Synced(token) => self.synced(token, env),
+            Input::Timer(TICK) => self.tick(env),
+            Input::Timer(SYNC) => {
+                env.timer(200 * MILLI, SYNC);
+                self.sync(env);
+            }
+            Input::Timer(token) => self.dial(token, env),
+        }
+    }
+}
+
+fn now(env: &Env<'_, ModelNode>) -> Now {
+    Now { at: Millis(env.now() / MILLI), wall: UnixMillis(env.wall()) }
+}
+
+impl ModelNode {
+    /// Whether it takes writes.
+    pub fn is_primary(&self) -> bool {
+        matches!(self.part, Part::Primary(_))
+    }
+
+    /// Whether it was a primary and waits for an operator.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.part, Part::Waiting)
+    }
+
+    /// What clients may see.
+    pub fn readable(&self) -> Lsn {
+        match &self.part {
+            Part::Primary(primary) => primary.commit.committed(),
+            Part::Replica(replica) => replica.follow.readable(),
+            Part::Waiting => Lsn(0),
+        }
+    }
+
+    /// Of a primary: whether something of its own epoch is committed.
+    pub fn is_settled(&self, disk: &ModelDisk) -> bool {
+        let Part::Primary(primary) = &self.part else { return false };
+        disk.lineage().epoch().is_some_and(|epoch| primary.commit.committed() >= epoch.first)
+    }
+
+    /// Of a primary: its in-sync set.
+    pub fn members(&self) -> Option<Vec<usize>> {
+        let Part::Primary(primary) = &self.part else { return None };
+        Some(primary.commit.members().iter().map(|node| node.0 as usize).collect())
+    }
+
+    /// The node that it follows, and whether the log comes in.
+    pub fn following(&self) -> Option<(usize, bool)> {
+        let Part::Replica(replica) = &self.part else { return None };
+        replica.target.map(|target| (target, replica.follow.is_streaming()))
+    }
+
+    fn mode(&self) -> Mode {
+        self.setup.mode
+    }
+
+    fn lead(&mut self, number: u32, env: &mut Env<'_, Self>) {
+        self.parts += 1;
+        let writer: u64 = env.rng().random();
+        let disk = env.disk();
+        disk.role = Role::Primary;
+        let first = Lsn(disk.last + 1);
+        let members = disk.members.iter().map(|node| NodeId(*node as u64)).collect::<Vec<_>>();
+        let entry = Entry { lsn: first.0, epoch: number, writer, op: Op::Start };
+        disk.append(entry);
+        let epoch_first = if self.setup.rules.commits_own_epoch_first { first } else { Lsn(0) };
+        let commit = Commit::new(self.mode(), epoch_first, members);
+        self.part = Part::Primary(Primary { commit, pending: VecDeque::new(), epoch: EpochNumber(number) });
+        env.output(Output::Appended(entry));
+        self.grew(env);
+    }
+
+    fn follow(&mut self, target: Option<usize>, force: bool, env: &mut Env<'_, Self>) {
+        self.parts += 1;
+        let was_primary = !matches!(self.part, Part::Replica(_));
+        self.hang_up(env);
+        if was_primary {
+            self.leave_all(ByeCode::RoleChanged, env);
+        }
+        let readable = self.readable();
+        env.disk().role = Role::Replica(target);
+        let incarnation = Incarnation(u64::from(env.boot()));
+        let me = follow::Me { node: NodeId(env.me() as u64), incarnation, listening_port: 1, announce_ip: String::new(), force };
+        let follow = Follow::new(self.setup.follow, me);
+        env.note(format_args!("follows {target:?}, readable was {readable}"));
+        self.part = Part::Replica(Box::new(Replica { follow, target, conn: None, arriving: Vec::new() }));
+        let token = DIAL << 32 | self.parts;
+        env.timer(MILLI, token);
+    }
+
+    fn dial(&mut self, token: u64, env: &mut Env<'_, Self>) {
+        let current = DIAL << 32 | self.parts;
+        if let Part::Replica(replica) = &mut self.part
+            && let (Some(target), None) = (replica.target, replica.conn)
+            && token == current
+        {
+            replica.arriving.clear();
+            self.dialled += 1;
+            replica.conn = Some(env.dial(target));
+        }
+    }
+
+    fn hang_up(&mut self, env: &mut Env<'_, Self>) {
+        if let Part::Replica(replica) = &mut self.part
+            && let Some(conn) = replica.conn.take()
+        {
+            env.close(conn);
+        }
+    }
+
+    fn leave_all(&mut self, code: ByeCode, env: &mut Env<'_, Self>) {
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.with_feed(conn, env, |feed, _, out| feed.leave(code, "the role of this node changed", out));
+        }
+    }
+
+    fn command(&mut self, command: Command, env: &mut Env<'_, Self>) {
+        match command {
+            Command::Write { key, value, delete } => self.write(key, value, delete, env),
+            Command::Read { key } => {
+                let readable = self.readable().0;
+                let newest = env.disk().log.iter().rev().find(|entry| entry.key() == Some(key)).copied();
+                if let Some(entry) = newest.filter(|entry| entry.lsn <= readable) {
+                    env.output(Output::Seen(entry));
+                }
+            }
+            Command::Promote { epoch, members } => {
+                self.hang_up(env);
+                env.disk().members = members.into_iter().collect();
+                let number = if self.setup.rules.promotions_are_numbered_apart { epoch } else { env.disk().epoch() + 1 };
+                self.lead(number, env);
+            }
+            Command::Follow { target, force } => self.follow(target, force, env),
+            Command::Remove(node) => {
+                if let Part::Primary(primary) = &mut self.part {
+                    primary.commit.remove(NodeId(node as u64));
+                    self.grew(env);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, key: u8, value: u64, delete: bool, env: &mut Env<'_, Self>) {
+        let Part::Primary(primary) = &mut self.part else { return };
+        let disk = env.disk();
+        let epoch = *disk.lineage().epoch().expect("a primary has an epoch");
+        let op = if delete { Op::Delete { key, value } } else { Op::Put { key, value } };
+        let entry = Entry { lsn: disk.last + 1, epoch: epoch.number.0, writer: epoch.writer.0, op };
+        disk.append(entry);
+        primary.pending.push_back(entry);
+        env.output(Output::Appended(entry));
+        self.grew(env);
+    }
+
+    /// The log, or what others hold of it, has changed.
+    fn grew(&mut self, env: &mut Env<'_, Self>) {
+        let (written, flushed) = (Lsn(env.disk().last), Lsn(env.disk().flushed));
+        let (committed, epoch) = match &mut self.part {
+            Part::Primary(primary) => {
+                let committed = primary.commit.local(written, flushed);
+                while let Some(entry) = primary.pending.pop_front_if(|entry| entry.lsn <= committed.0) {
+                    env.output(Output::Acknowledged(entry));
+                }
+                env.disk().members = primary.commit.members().iter().map(|node| node.0 as usize).collect();
+                (committed, primary.epoch)
+            }
+            Part::Replica(replica) => (replica.follow.committed(), EpochNumber(env.disk().epoch())),
+            Part::Waiting => return,
+        };
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.with_feed(conn, env, |feed, now, out| feed.grew(written, committed, epoch, now, out));
+        }
+        if matches!(self.mode(), Mode::Sync { .. }) {
+            self.sync(env);
+        }
+    }
+
+    fn sync(&mut self, env: &mut Env<'_, Self>) {
+        if !self.syncing && env.disk().flushed < env.disk().last {
+            self.syncing = true;
+            env.sync(FLUSHED);
+        }
+    }
+
+    fn synced(&mut self, token: u64, env: &mut Env<'_, Self>) {
+        let current = token & 0xffff_ffff == self.dialled;
+        match token >> 32 {
+            FLUSHED => {
+                self.syncing = false;
+                self.progress(env);
+                self.grew(env);
+            }
+            INSTALL if current => {
+                if !matches!(&self.part, Part::Replica(replica) if replica.conn.is_some()) {
+                    return;
+                }
+                // Whoever follows this node follows another log from here on.
+                self.leave_all(ByeCode::RoleChanged, env);
+                env.disk().install();
+                self.with_follow(env, |replica, now, out| replica.follow.installed(now.at, out));
+            }
+            SAVED if current => self.with_follow(env, |replica, _, out| replica.follow.divergent_saved(out)),
+            _ => {}
+        }
+    }
+
+    /// A replica tells its link how far its log is.
+    fn progress(&mut self, env: &mut Env<'_, Self>) {
+        let (written, flushed) = (Lsn(env.disk().last), Lsn(env.disk().flushed));
+        self.with_follow(env, |replica, now, out| {
+            if replica.follow.is_streaming() {
+                replica.follow.progress(written, flushed, written);
+                replica.follow.drained(now.at, out);
+            }
+        });
+    }
+
+    fn tick(&mut self, env: &mut Env<'_, Self>) {
+        env.timer(20 * MILLI, TICK);
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.room(conn, env);
+            self.with_feed(conn, env, |feed, now, out| feed.tick(now, out));
+        }
+        self.with_follow(env, |replica, now, out| replica.follow.tick(now.at, out));
+        if env.rng().random_bool(0.02) {
+            self.clean(env);
+        }
+    }
+
+    /// Cleans what no replica needs and what is promised, now and then.
+    fn clean(&mut self, env: &mut Env<'_, Self>) {
+        let committed = match &self.part {
+            Part::Primary(primary) => primary.commit.committed(),
+            Part::Replica(replica) => replica.follow.committed(),
+            Part::Waiting => return,
+        };
+        let pinned = self.links.values().map(|link| link.pin).min().unwrap_or(committed);
+        let to = if self.setup.rules.cleaning_keeps_what_is_pinned { committed.min(pinned) } else { committed };
+        env.disk().clean(to.0);
+    }
+
+    fn received(&mut self, conn: ConnId, bytes: &[u8], env: &mut Env<'_, Self>) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.arriving.extend(bytes);
+            let arriving = std::mem::take(&mut link.arriving);
+            let rest = each_message(&arriving, |message| self.with_feed(conn, env, |feed, now, out| feed.message(message, now, out)));
+            if let Some(link) = self.links.get_mut(&conn) {
+                link.arriving = arriving[rest..].to_vec();
+            }
+            return;
+        }
+        let Part::Replica(replica) = &mut self.part else { return };
+        if replica.conn != Some(conn) {
+            return;
+        }
+        replica.arriving.extend(bytes);
+        let arriving = std::mem::take(&mut replica.arriving);
+        let rest = each_message(&arriving, |message| {
+            self.with_follow(env, |replica, now, out| {
+                if replica.conn == Some(conn) {
+                    replica.follow.message(message, now.at, out);
+                }
+            });
+        });
+        if let Part::Replica(replica) = &mut self.part
+            && replica.conn == Some(conn)
+        {
+            replica.arriving = arriving[rest..].to_vec();
+        }
+        self.progress(env);
+        self.grew(env);
+    }
+
+    fn room(&mut self, conn: ConnId, env: &mut Env<'_, Self>) {
+        let room = env.room(conn) as u64;
+        self.with_feed(conn, env, |feed, now, out| feed.room(room, now, out));
+    }
+
+    fn closed(&mut self, conn: ConnId, env: &mut Env<'_, Self>) {
+        self.with_feed(conn, env, |feed, _, out| feed.disconnected(out));
+        self.with_follow(env, |replica, _, out| {
+            if replica.conn == Some(conn) {
+                replica.conn = None;
+                replica.follow.disconnected(out);
+            }
+        });
+    }
+
+    fn with_feed(&mut self, conn: ConnId, env: &mut Env<'_, Self>, call: impl FnOnce(&mut Feed, Now, &mut Vec<feed::Action>)) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        let mut out = Vec::new();
+        call(&mut link.feed, now(env), &mut out);
+        let mut actions: VecDeque<feed::Action> = out.into();
+        while let Some(action) = actions.pop_front() {
+            let mut more = Vec::new();
+            self.feed_action(conn, action, &mut more, env);
+            actions.extend(more);
+        }
+    }
+
+    fn feed_action(&mut self, conn: ConnId, action: feed::Action, more: &mut Vec<feed::Action>, env: &mut Env<'_, Self>) {
+        let time = now(env);
+        match action {
+            feed::Action::Joined { holds } => return self.joined(conn, holds, env),
+            feed::Action::Progress(ack) => {
+                let replica = self.links.get(&conn).and_then(|link| link.feed.replica());
+                if let (Part::Primary(primary), Some(node)) = (&mut self.part, replica) {
+                    primary.commit.acknowledged(node, ack.written, ack.flushed);
+                    self.grew(env);
+                }
+                return;
+            }
+            feed::Action::Close(bye) => {
+                env.note(format_args!("feed {} ends: {bye:?}", conn.0));
+                return self.feed_ended(conn, env);
+            }
+            _ => {}
+        }
+        let standing = matches!(action, feed::Action::Compare).then(|| self.standing(env));
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        match action {
+            feed::Action::Send(message) => send(conn, &message, env),
+            feed::Action::Pin(lsn) => link.pin = lsn,
+            feed::Action::Compare => link.feed.compared(standing.expect("looked up above"), time, more),
+            feed::Action::OpenSnapshot => {
+                self.snapshots += 1;
+                let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots));
+                link.snapshot = Some((listing.id, files));
+                link.feed.snapshot_opened(listing, time, more);
+            }
+            feed::Action::CloseSnapshot(_) => link.snapshot = None,
+            feed::Action::SendPiece { id, file, offset, len } => {
+                let (_, files) = link.snapshot.as_ref().expect("an open snapshot");
+                let raw = &files[file as usize][offset as usize..][..len as usize];
+                send(conn, &Message::Piece(Piece { id, file, offset, raw }), env);
+            }
+            feed::Action::ReadLog { from, most, .. } => {
+                let read = match env.disk().read(from.0, most as usize) {
+                    None => LogRead::Gone,
+                    Some(entries) => {
+                        let mut raw = Vec::new();
+                        entries.iter().for_each(|entry| entry.encode(&mut raw));
+                        let last = Lsn(entries.last().expect("it was written").lsn);
+                        let committed = link.feed.committed();
+                        send(conn, &Message::Entries(Entries { first: from, last, committed, raw: &raw }), env);
+                        LogRead::Entries { last, bytes: raw.len() as u64 }
+                    }
+                };
+                link.feed.log_read(read, time, more);
+            }
+            feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
+            feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::Close(_) => unreachable!("handled above"),
+        }
+    }
+
+    fn standing(&self, env: &mut Env<'_, Self>) -> feed::Standing {
+        let lineage = env.disk().lineage();
+        let keys = env.disk().map().len() as u64;
+        let waiting = || Refusal { code: RefusalCode::Waiting, reason: "it lost power".to_owned() };
+        let refuse = self.is_waiting().then(waiting);
+        let is_primary = self.is_primary() || !self.setup.rules.who_is_behind_takes_nothing;
+        feed::Standing { committed: self.readable().min(lineage.last), lineage, is_primary, keys, refuse }
+    }
+
+    fn joined(&mut self, conn: ConnId, holds: Lsn, env: &mut Env<'_, Self>) {
+        let Some(node) = self.links.get(&conn).and_then(|link| link.feed.replica()) else { return };
+        let others = self.links.iter().filter(|(other, link)| **other != conn && link.feed.replica() == Some(node));
+        let others: Vec<ConnId> = others.map(|(conn, _)| *conn).collect();
+        if self.setup.rules.a_new_link_supersedes {
+            for other in others {
+                self.with_feed(other, env, |feed, _, out| feed.leave(ByeCode::Superseded, "another link", out));
+            }
+        }
+        if let Part::Primary(primary) = &mut self.part {
+            if self.setup.rules.what_a_replica_lost_does_not_count {
+                primary.commit.joined(node, holds);
+            } else {
+                primary.commit.acknowledged(node, holds, Lsn(0));
+            }
+            self.grew(env);
+        }
+    }
+
+    fn feed_ended(&mut self, conn: ConnId, env: &mut Env<'_, Self>) {
+        env.close(conn);
+        let Some(link) = self.links.remove(&conn) else { return };
+        let other = self.links.values().any(|other| other.feed.replica() == link.feed.replica());
+        if let (Part::Primary(primary), Some(node), false) = (&mut self.part, link.feed.replica(), other) {
+            primary.commit.left(node);
+        }
+    }
+
+    fn with_follow<'m>(&mut self, env: &mut Env<'_, Self>, call: impl FnOnce(&mut Replica, Now, &mut Vec<follow::Action<'m>>)) {
+        let Part::Replica(replica) = &mut self.part else { return };
+        let mut out = Vec::new();
+        call(replica, now(env), &mut out);
+        let mut actions: VecDeque<follow::Action<'m>> = out.into();
+        while let Some(action) = actions.pop_front() {
+            let mut more = Vec::new();
+            self.follow_action(&action, &mut more, env);
+            actions.extend(more);
+        }
+    }
+
+    fn follow_action(&mut self, action: &follow::Action<'_>, more: &mut Vec<follow::Action<'static>>, env: &mut Env<'_, Self>) {
+        let time = now(env);
+        let Part::Replica(replica) = &mut self.part else { return };
+        match action {
+            follow::Action::Send(message) => {
+                if let Some(conn) = replica.conn {
+                    send(conn, message, env);
+                }
+            }
+            follow::Action::TellStanding => {
+                let disk = env.disk();
+                let (lineage, flushed, keys) = (disk.lineage(), Lsn(disk.flushed), disk.map().len() as u64);
+                replica.follow.standing(follow::Standing { lineage, flushed, keys, interrupted: None }, time.at, more);
+            }
+            follow::Action::SaveDivergent { above } => {
+                if self.setup.rules.divergence_is_saved {
+                    save_divergent(env.disk(), above.0);
+                }
+                let token = SAVED << 32 | self.dialled;
+                env.sync(token);
+            }
+            follow::Action::BeginStaging(listing) => {
+                let source = replica.follow.primary().map_or(0, |node| node.0);
+                let there = env.disk().stage(source, listing);
+                env.note(format_args!("stages {} files of {source}, has {there:?}", listing.files.len()));
+                env.output(Output::Snapshot { resumed: there.iter().any(|bytes| *bytes > 0) });
+                replica.follow.staged(&there, time.at, more);
+            }
+            follow::Action::WritePiece(piece) => env.disk().write_piece(piece.file, piece.offset, piece.raw),
+            follow::Action::Install(_) => {
+                let token = INSTALL << 32 | self.dialled;
+                env.sync(token);
+            }
+            follow::Action::Apply(run) => {
+                let entries = Entry::decode_all(run.raw);
+                assert_eq!(entries.first().map(|entry| entry.lsn), Some(run.first.0), "a run is what its head says");
+                assert_eq!(entries.last().map(|entry| entry.lsn), Some(run.last.0), "a run is what its head says");
+                entries.into_iter().for_each(|entry| env.disk().append(entry));
+            }
+            follow::Action::WriteValue { .. } => unreachable!("the model has no large values"),
+            follow::Action::Close(bye) => {
+                env.note(format_args!("follow ends: {bye:?}"));
+                if let Some(conn) = replica.conn.take() {
+                    env.close(conn);
+                }
+            }
+            follow::Action::Reconnect { after } => {
+                let token = DIAL << 32 | self.parts;
+                env.timer(after.0 * MILLI, token);
+            }
+        }
+    }
+}
+
+/// After a crash it is asked for again, and is there already.
+fn save_divergent(disk: &mut ModelDisk, above: u64) {
+    let entries: Vec<Entry> = disk.log.iter().filter(|entry| entry.lsn > above).copied().collect();
+    if disk.divergent.iter().all(|known| known.above != above || known.entries != entries) {
+        disk.divergent.push(Divergent { above, entries });
+    }
+}
+
+fn send(conn: ConnId, message: &Message<'_>, env: &mut Env<'_, ModelNode>) {
+    let mut bytes = Vec::new();
+    encode(message, &mut bytes);
+    env.send(conn, bytes);
+}
+
+/// Hands on each whole message, and says how many bytes they were.
+fn each_message(bytes: &[u8], mut call: impl FnMut(Message<'_>)) -> usize {
+    let mut at = 0;
+    while let Decoded::Message(message, len) = decode(&bytes[at..], &Limits::default()).expect("peers are sound") {
+        call(message);
+        at += len;
+    }
+    at
+}

@@ -1,0 +1,121 @@
+//! Whoever decides which node is the primary: a person, or a program outside. He is told of no node that he cannot hear.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+
+use super::disk::Role;
+use super::node::{Command, ModelNode};
+use super::rules::Rules;
+use crate::replication::commit::Mode;
+use crate::sim::World;
+
+/// Numbers of promotions leave room for restarts between them.
+const RESTARTS: u32 = 1 << 16;
+
+pub struct Operator {
+    pub primary: usize,
+    pub promotions: u32,
+    mode: Mode,
+    rules: Rules,
+    /// Sync: who can be promoted.
+    in_sync: BTreeSet<usize>,
+}
+
+impl Operator {
+    pub fn new(mode: Mode, rules: Rules, nodes: usize) -> Self {
+        Self { primary: 0, promotions: 0, mode, rules, in_sync: (0..nodes).collect() }
+    }
+
+    /// Looks at the nodes that he hears, each with this probability, and does what is to be done.
+    pub fn step(&mut self, world: &mut World<ModelNode>, hears: f64, changes: bool) {
+        let heard: Vec<usize> = (0..world.len()).filter(|node| world.answers(*node) && world.rng().random_bool(hears)).collect();
+        self.learn_members(world, &heard);
+        let lost = !heard.contains(&self.primary) || world.node(self.primary).is_none_or(|node| !node.is_primary());
+        if lost && (changes || hears >= 1.0) || changes && world.rng().random_bool(0.1) {
+            self.promote(world, &heard);
+        }
+        if changes && matches!(self.mode, Mode::Sync { .. }) && world.rng().random_bool(0.1) {
+            self.remove_one(world, &heard);
+        }
+        self.point(world, &heard, changes);
+    }
+
+    /// The in-sync set is the primary's: it tells who was added, and was told who was removed.
+    fn learn_members(&mut self, world: &World<ModelNode>, heard: &[usize]) {
+        let members = world.node(self.primary).filter(|_| heard.contains(&self.primary)).and_then(ModelNode::members);
+        if let Some(members) = members {
+            self.in_sync = members.into_iter().chain([self.primary]).collect();
+        }
+    }
+
+    fn promote(&mut self, world: &mut World<ModelNode>, heard: &[usize]) {
+        let replicas: Vec<usize> = heard.iter().copied().filter(|node| *node != self.primary).collect();
+        let counted: Vec<usize> = replicas.iter().copied().filter(|node| self.counts(world, *node)).collect();
+        let needed = match self.mode {
+            Mode::SemiSync { acks } if self.rules.promotion_hears_enough => (world.len() - 1) - acks + 1,
+            _ => 1,
+        };
+        if counted.len() < needed {
+            return;
+        }
+        if self.rules.promotion_fences {
+            for node in &replicas {
+                world.command(*node, Command::Follow { target: None, force: false });
+            }
+        }
+        let place = |node: &usize| (world.disk(*node).epoch(), world.disk(*node).last);
+        let best = if self.rules.promotion_takes_the_highest {
+            counted.iter().copied().max_by_key(place)
+        } else {
+            counted.iter().copied().min_by_key(place)
+        };
+        let Some(winner) = best else { return };
+        let members = match self.mode {
+            Mode::Sync { .. } => self.in_sync.iter().copied().filter(|node| *node != winner).collect(),
+            _ => Vec::new(),
+        };
+        self.promotions += 1;
+        if world.command(winner, Command::Promote { epoch: self.promotions * RESTARTS, members }) {
+            self.primary = winner;
+        }
+    }
+
+    fn counts(&self, world: &World<ModelNode>, node: usize) -> bool {
+        let disk = world.disk(node);
+        match self.mode {
+            Mode::Async => true,
+            Mode::SemiSync { .. } => !disk.is_impaired() || !self.rules.who_lost_power_is_not_heard,
+            Mode::Sync { .. } => self.in_sync.contains(&node) || !self.rules.only_members_are_promoted,
+        }
+    }
+
+    /// Takes a member that he does not hear out of the set, first of all for himself.
+    fn remove_one(&mut self, world: &mut World<ModelNode>, heard: &[usize]) {
+        let silent = self.in_sync.iter().copied().find(|node| !heard.contains(node) && *node != self.primary);
+        let Some(silent) = silent.filter(|_| heard.contains(&self.primary)) else { return };
+        self.in_sync.remove(&silent);
+        world.command(self.primary, Command::Remove(silent));
+    }
+
+    /// Points everybody to the primary, or, where nobody waits for acknowledgements, perhaps to another replica.
+    fn point(&mut self, world: &mut World<ModelNode>, heard: &[usize], changes: bool) {
+        for &node in heard.iter().filter(|node| **node != self.primary) {
+            let mut target = self.primary;
+            let is_replica = world.node(node).is_some_and(|node| !node.is_primary() && !node.is_waiting());
+            let follows = match world.disk(node).role {
+                Role::Replica(target) if is_replica => target,
+                _ => None,
+            };
+            if matches!(self.mode, Mode::Async) && changes && world.rng().random_bool(0.1) {
+                target = world.any_node();
+            } else if matches!(self.mode, Mode::Async) && changes && follows.is_some_and(|target| heard.contains(&target)) {
+                continue;
+            }
+            if target != node && follows != Some(target) {
+                // Where nothing is committed but by being written, an operator who says so means it.
+                world.command(node, Command::Follow { target: Some(target), force: !changes });
+            }
+        }
+    }
+}

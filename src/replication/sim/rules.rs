@@ -1,0 +1,59 @@
+//! What keeps promises, each with the run that breaks them without it. All of them were found by failing seeds or stand for one; a test
+//! switches off one at a time and wants to see a promise broken.
+
+/// Rules of nodes and of whoever promotes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// A semi-sync primary that lost power takes no writes before it was promoted again: the end of its log, which it promised, may be on
+    /// its replicas only, and its next writes would make that divergent. It remembers that it waits: killed meanwhile, it starts again as one that
+    /// was only killed (seed 127 of the first form of this harness).
+    pub primary_waits_after_power_loss: bool,
+    /// Nothing is committed before an entry of the own epoch is. A promoted node's log may hold an end of an earlier epoch that was never
+    /// committed; once enough replicas have it, it may look so, and a third log with a later epoch and without that end still wins a promotion.
+    pub commits_own_epoch_first: bool,
+    /// Promotions have numbers of their own, above those of restarts (number + 1) of a primary that does not know that it is none any more.
+    /// Otherwise two epochs may have one number, and the log that nobody promised anything of may win by its length.
+    pub promotions_are_numbered_apart: bool,
+    /// A log that a replica is being sent is not cleaned where it still has to be read.
+    pub cleaning_keeps_what_is_pinned: bool,
+    /// A replica's new link ends its old one: what is still on its way there was true of a log that the replica may have lost since.
+    pub a_new_link_supersedes: bool,
+    /// What a replica acknowledged and lost with its power does not count once it says so.
+    pub what_a_replica_lost_does_not_count: bool,
+    /// What a log holds beyond another is saved before it is given up.
+    pub divergence_is_saved: bool,
+    /// Semi-sync: a promotion hears n - k + 1 replicas.
+    pub promotion_hears_enough: bool,
+    /// A promotion takes the highest (epoch, last LSN) of those it hears.
+    pub promotion_takes_the_highest: bool,
+    /// Who is heard by a promotion acknowledges nothing to the old primary any more.
+    pub promotion_fences: bool,
+    /// A replica that lost power is not heard by a promotion before it has an entry of a later epoch.
+    pub who_lost_power_is_not_heard: bool,
+    /// A replica that feeds others makes none of them give up entries before it has an entry of a later epoch than theirs: it may just be
+    /// behind. A replica with a promised entry, started again with an old configuration, followed a node that had lost it with its power (seed
+    /// 2971), and was the one that the next promotion heard.
+    pub who_is_behind_takes_nothing: bool,
+    /// Sync: only members of the in-sync set are promoted.
+    pub only_members_are_promoted: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            primary_waits_after_power_loss: true,
+            commits_own_epoch_first: true,
+            promotions_are_numbered_apart: true,
+            cleaning_keeps_what_is_pinned: true,
+            a_new_link_supersedes: true,
+            what_a_replica_lost_does_not_count: true,
+            divergence_is_saved: true,
+            promotion_hears_enough: true,
+            promotion_takes_the_highest: true,
+            promotion_fences: true,
+            who_lost_power_is_not_heard: true,
+            who_is_behind_takes_nothing: true,
+            only_members_are_promoted: true,
+        }
+    }
+}

@@ -97,6 +97,9 @@ impl Server {
             replication: Mutex::default(),
             node: OnceLock::new(),
         };
+        if let Some((host, port)) = server.config.replicaof() {
+            server.update_replication(|status| status.follow(&host, port));
+        }
         server.config_changed();
         server.listen_to(&server.shard());
         server

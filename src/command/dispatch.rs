@@ -32,6 +32,8 @@ pub struct Turn<'s> {
     pub effects: Vec<Effect>,
     /// The highest LSN written in this turn: under `appendfsync always` the replies wait for it.
     pub lsn: Lsn,
+    /// Whether a command has read or written data: then the replies wait for what the replication mode promises.
+    pub touched: bool,
     /// Whether commands for which the log has no room may wait for some.
     pub patient: bool,
     pub(super) counters: &'s WorkerCounters,
@@ -68,6 +70,7 @@ impl<'s> Turn<'s> {
             batch: shard.batch(),
             effects: Vec::new(),
             lsn: Lsn(0),
+            touched: false,
             patient: true,
             counters: server.counters.worker(worker),
             clock: Stopwatch(Instant::now()),
@@ -139,6 +142,7 @@ impl<'s> Turn<'s> {
         if total == 0 {
             return;
         }
+        self.touched = true;
         let each = self.clock.lap().as_nanos() as u64 / total;
         let (get, set) = hooks::fast_path_ids();
         self.counters.executed(get, u64::from(self.gets), each * u64::from(self.gets));
@@ -146,6 +150,12 @@ impl<'s> Turn<'s> {
         self.counters.hits(u64::from(self.hits));
         self.counters.misses(u64::from(self.gets - self.hits));
         (self.gets, self.sets, self.hits) = (0, 0, 0);
+    }
+
+    /// Whether any command so far has read or written data.
+    #[must_use]
+    pub fn has_touched_data(&self) -> bool {
+        self.touched || self.gets > 0 || self.sets > 0
     }
 
     fn run_by_table(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
@@ -167,6 +177,7 @@ impl<'s> Turn<'s> {
             reply.simple("QUEUED");
             return Outcome::Done;
         }
+        self.touched |= spec.flags.has(Flags::READONLY) || spec.flags.has(Flags::WRITE) || spec.name == "exec";
         let outcome = match spec.name {
             "exec" => transactions::exec(self, session, id, reply),
             _ => self.execute(session, spec, id, args, reply),

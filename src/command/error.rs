@@ -40,6 +40,12 @@ pub enum CommandError {
     #[error("ERR the past was not looked at")]
     LookBack(Box<Question>),
     /// The storage refused or failed.
-    #[error("ERR {0}")]
+    #[error("{}{0}", code_of(.0))]
     Storage(#[from] StorageError),
+}
+
+/// What stands before the storage's words.
+fn code_of(error: &StorageError) -> &'static str {
+    // Of a command that had begun when the node became a replica.
+    if matches!(error, StorageError::Replica) { "READONLY " } else { "ERR " }
 }

@@ -143,7 +143,9 @@ impl Connection {
             }
         }
         (end.shard, end.lsn) = (shard.number(), self.server.lsn_to_flush(&shard, turn.lsn));
-        end.promised = self.server.lsn_to_promise(&shard, turn.lsn);
+        if turn.has_touched_data() {
+            end.promised = self.server.lsn_to_promise(&shard, turn.lsn);
+        }
         end.replies = (replies_before, count);
         if turn.lsn > Lsn(0) {
             self.session.written = turn.lsn;

@@ -222,6 +222,10 @@ pub struct Status {
     pub failover: Failover,
     /// Whether what arrived is being brought into place, so that reads have to wait.
     pub loading: bool,
+    /// Replicas that were sent all there is, since the start.
+    pub full_syncs: u64,
+    /// Replicas that were sent what they lacked and no more, since the start.
+    pub partial_syncs: u64,
     /// Files of entries that were set aside because they were not the primary's.
     pub divergent_files: u64,
 }

@@ -54,8 +54,9 @@ impl Server {
         let deadline = patience.map(|patience| tokio::time::Instant::now() + patience);
         let shard = self.shard_owned();
         let in_time = || deadline.is_none_or(|deadline| tokio::time::Instant::now() < deadline);
-        while wanted && shard.flushed_lsn() < lsn && in_time() && !shard.log().durability().is_poisoned() {
-            shard.request_flush(lsn.min(shard.written_lsn()));
+        // An LSN beyond the end is of a shard that was replaced.
+        while wanted && shard.flushed_lsn() < lsn && lsn <= shard.written_lsn() && in_time() && !shard.log().durability().is_poisoned() {
+            shard.request_flush(lsn);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         shard.flushed_lsn() >= lsn

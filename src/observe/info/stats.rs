@@ -19,7 +19,13 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     out.put("instantaneous_input_repl_kbps", "0.00");
     out.put("instantaneous_output_repl_kbps", "0.00");
     out.put("rejected_connections", stats.rejected());
-    out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    let syncs = {
+        let status = source.server.replication();
+        (status.full_syncs, status.partial_syncs)
+    };
+    out.put("sync_full", syncs.0);
+    out.put("sync_partial_ok", syncs.1);
+    out.zeros(&["sync_partial_err"]);
     out.put("expired_keys", storage.expiry.removed);
     out.put("expired_stale_perc", format_args!("{:.2}", storage.expiry.stale_percent));
     out.put("expired_time_cap_reached_count", storage.expiry.time_cap_reached);

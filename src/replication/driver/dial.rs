@@ -35,9 +35,6 @@ pub struct Target {
 /// Follows whom the orders say, until there are no more.
 pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut target = server.config.replicaof().map(|(host, port)| Target { host, port, force: false });
-    if let Some(target) = &target {
-        server.update_replication(|status| status.follow(&target.host, target.port));
-    }
     let mut waiting = VecDeque::new();
     loop {
         let order = match (&target, waiting.pop_front()) {

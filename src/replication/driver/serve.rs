@@ -39,12 +39,16 @@ struct Serving {
     feed: Feed,
     frames: Frames,
     actions: VecDeque<Action>,
+    /// What the machine was told last of the log: its end, and what is committed.
+    seen: (Lsn, Lsn),
     reader: Option<LogReader>,
     snapshot: Option<(SnapshotId, Arc<Snapshot>)>,
     values: HashMap<u128, SnapshotFile>,
     address: String,
     /// Where the replica's clients reach it, as it says.
     announced: (String, u16),
+    /// Whether it was sent a snapshot on this link.
+    had_snapshot: bool,
     over: Option<Bye>,
 }
 
@@ -70,11 +74,13 @@ pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
         feed,
         frames,
         actions,
+        seen: (Lsn(0), Lsn(0)),
         reader: None,
         snapshot: None,
         values,
         address: socket.address,
         announced: (String::new(), 0),
+        had_snapshot: false,
         over: None,
     };
     let outcome = serving.run().await;
@@ -109,10 +115,10 @@ impl Serving {
         let server = Arc::clone(&self.server);
         let feeds = server.links.feeds();
         let until = self.feed.deadline() - now(&self.server).at;
-        let (sent, told) = (self.feed.sent(), self.feed.committed());
+        let seen = self.seen;
         let shard = Arc::clone(&self.shard);
         let is_async = !server.waits_for_replicas();
-        let has_grown = || shard.written_lsn() > sent || (!is_async && server.links.committed(&shard) > told);
+        let has_grown = || shard.written_lsn() > seen.0 || (!is_async && server.links.committed(&shard) > seen.1);
         tokio::select! {
             arrived = self.frames.arrived() => {
                 arrived?;
@@ -154,6 +160,7 @@ impl Serving {
         }
         let (written, committed) = (self.shard.written_lsn(), self.server.links.committed(&self.shard));
         let epoch = self.shard.log().epoch();
+        self.seen = (written, committed);
         self.with(|feed, now, out| feed.grew(written, committed.min(written), epoch, now, out));
     }
 
@@ -211,6 +218,10 @@ impl Serving {
 
     fn joined(&mut self, holds: Lsn) {
         self.server.links.promise().joined(self.replica(), holds);
+        let (full, streams) = (self.had_snapshot, self.feed.state() == "streaming");
+        if streams {
+            self.server.update_replication(|status| *(if full { &mut status.full_syncs } else { &mut status.partial_syncs }) += 1);
+        }
         self.note(if self.feed.state() == "streaming" { ReplicaState::Online } else { ReplicaState::Sync });
     }
 
@@ -247,6 +258,7 @@ impl Serving {
         let listing = Listing { id, lsn: snapshot.lsn, manifest: snapshot.manifest.clone(), files };
         tracing::info!(replica = %self.address, lsn = snapshot.lsn.0, files = snapshot.files.len(), "sending a snapshot");
         self.snapshot = Some((id, Arc::new(snapshot)));
+        self.had_snapshot = true;
         self.with(|feed, now, out| feed.snapshot_opened(listing, now, out));
         Ok(())
     }

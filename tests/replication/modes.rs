@@ -1,0 +1,116 @@
+//! What an acknowledgement means in each mode.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::common::{Connection, Server};
+use crate::writer::Writer;
+use crate::{converge, eventually, info, replica_of, start};
+
+fn signal(server: &Server, name: &str) {
+    assert!(std::process::Command::new("kill").args([name, &server.pid().to_string()]).status().unwrap().success());
+}
+
+const SEMI_SYNC: &[&str] = &["--replication-mode", "semi-sync", "--ack-timeout", "20000"];
+
+#[test]
+fn semi_sync_loses_nothing_acknowledged_when_the_primary_is_lost() {
+    let seed: u64 = std::env::var("ESKER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("ESKER_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    for round in 0..4 {
+        let mut primary = start(SEMI_SYNC);
+        let replica = replica_of(primary.port(), SEMI_SYNC);
+        converge(&primary, &replica, "at first");
+        let mut writers: Vec<Writer> = (0..3).map(|db| Writer::new(db, rng.random())).collect();
+        let port = primary.port();
+        std::thread::scope(|scope| {
+            for writer in &mut writers {
+                scope.spawn(move || writer.run(port));
+            }
+            std::thread::sleep(Duration::from_millis(rng.random_range(50..400)));
+            primary.kill();
+        });
+        replica.connect().ask("CONFIG SET replication-mode async");
+        assert_eq!(replica.connect().ask("REPLICAOF NO ONE"), "+OK|");
+        for writer in &mut writers {
+            writer.check(&mut replica.connect(), &format!("seed {seed}, round {round}"));
+        }
+    }
+}
+
+#[test]
+fn a_write_that_no_replica_acknowledges_is_an_error_and_seen_by_nobody() {
+    let primary = start(&["--replication-mode", "semi-sync", "--ack-timeout", "300"]);
+    let replica = replica_of(primary.port(), &["--replication-mode", "semi-sync"]);
+    let mut client = primary.connect();
+    eventually("a write is acknowledged", || primary.connect().ask("SET a 1") == "+OK|");
+    signal(&replica, "-STOP");
+    let began = Instant::now();
+    assert!(client.ask("SET a 2").starts_with("-NOREPLICAS outcome unknown"));
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert!(client.ask("GET a").starts_with("-NOREPLICAS"), "it could still vanish");
+    client.send_raw(b"SET b 1\r\nGET b\r\nPING\r\n");
+    for _ in 0..3 {
+        assert!(client.reply().starts_with("-NOREPLICAS"));
+    }
+    signal(&replica, "-CONT");
+    eventually("the write was done", || primary.connect().ask("GET a") == "$1|2|");
+    eventually("the replica has it", || replica.connect().ask("GET a") == "$1|2|");
+    assert_eq!(client.ask("SET a 3"), "+OK|");
+}
+
+#[test]
+fn sync_wants_so_many_members_and_survives_the_loss_of_power_of_all_but_one() {
+    let options = ["--replication-mode", "sync", "--min-in-sync", "2", "--ack-timeout", "300"];
+    let primary = start(&options);
+    let mut client = primary.connect();
+    assert!(client.ask("SET a 1").starts_with("-NOREPLICAS"), "alone it is not enough");
+    let replica = replica_of(primary.port(), &options);
+    eventually("a write is acknowledged", || primary.connect().ask("SET a 2") == "+OK|");
+    assert_eq!(client.ask("SET b 1"), "+OK|");
+    let acknowledged: u64 = info(&primary, "master_repl_offset").parse().unwrap();
+    let line = info(&primary, "replica0");
+    let flushed = line.split(',').find_map(|field| field.strip_prefix("lsn_flushed=")).unwrap();
+    assert!(flushed.parse::<u64>().unwrap() >= acknowledged, "{line}");
+    signal(&replica, "-STOP");
+    assert!(client.ask("SET b 2").starts_with("-NOREPLICAS"), "a member stays one");
+    signal(&replica, "-CONT");
+    eventually("writes go on", || primary.connect().ask("SET b 3") == "+OK|");
+}
+
+#[test]
+fn wait_counts_logs_and_waitaof_media() {
+    let primary = start(&["--appendfsync", "no"]);
+    let mut client = primary.connect();
+    client.ask("SET a 1");
+    assert_eq!(client.ask("WAIT 1 100"), ":0|", "nobody there");
+    let replica = replica_of(primary.port(), &[]);
+    converge(&primary, &replica, "at first");
+    client.ask("SET a 2");
+    assert_eq!(client.ask("WAIT 1 0"), ":1|");
+    assert_eq!(client.ask("WAITAOF 1 1 20000"), "*2|:1|:1|");
+    signal(&replica, "-STOP");
+    client.ask("SET a 3");
+    let began = Instant::now();
+    assert_eq!(client.ask("WAIT 1 200"), ":0|");
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    client.send_raw(b"MULTI\r\nSET a 4\r\nWAIT 1 0\r\nEXEC\r\n");
+    let replies: Vec<String> = (0..4).map(|_| client.reply()).collect();
+    assert_eq!(replies[3], "*2|+OK|:0|", "a transaction waits for nothing");
+    signal(&replica, "-CONT");
+    assert_eq!(client.ask("WAIT 1 20000"), ":1|");
+    assert!(replica.connect().ask("WAIT 1 100").starts_with("-ERR WAIT cannot be used with replica instances"));
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_wait_disturbs_nobody() {
+    let primary = start(&[]);
+    for _ in 0..20 {
+        let mut client = Connection::to(primary.port());
+        client.send_raw(b"SET a 1\r\nWAIT 5 0\r\n");
+    }
+    assert_eq!(primary.connect().ask("SET b 1"), "+OK|");
+}

@@ -75,6 +75,8 @@ impl Disk for ModelDisk {
         // A node cannot know whether it was anything.
         self.impaired = Some(self.epoch());
         self.last = self.flushed;
+        // Of what is listed and has no entry the log would seem to have some as soon as it is as long again.
+        self.epochs.retain(|epoch| epoch.first.0 <= self.last);
         // Nothing of it was synced.
         self.staging = None;
     }

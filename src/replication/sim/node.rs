@@ -391,8 +391,7 @@ impl ModelNode {
             Part::Waiting => return,
         };
         let pinned = self.links.values().map(|link| link.pin).min().unwrap_or(committed);
-        let to = if self.setup.rules.cleaning_keeps_what_is_pinned { committed.min(pinned) } else { committed };
-        env.disk().clean(to.0);
+        env.disk().clean(committed.min(pinned).0);
     }
 
     fn received(&mut self, conn: ConnId, bytes: &[u8], env: &mut Env<'_, Self>) {
@@ -522,17 +521,11 @@ impl ModelNode {
         let Some(node) = self.links.get(&conn).and_then(|link| link.feed.replica()) else { return };
         let others = self.links.iter().filter(|(other, link)| **other != conn && link.feed.replica() == Some(node));
         let others: Vec<ConnId> = others.map(|(conn, _)| *conn).collect();
-        if self.setup.rules.a_new_link_supersedes {
-            for other in others {
-                self.with_feed(other, env, |feed, _, out| feed.leave(ByeCode::Superseded, "another link", out));
-            }
+        for other in others {
+            self.with_feed(other, env, |feed, _, out| feed.leave(ByeCode::Superseded, "another link", out));
         }
         if let Part::Primary(primary) = &mut self.part {
-            if self.setup.rules.what_a_replica_lost_does_not_count {
-                primary.commit.joined(node, holds);
-            } else {
-                primary.commit.acknowledged(node, holds, Lsn(0));
-            }
+            primary.commit.joined(node, holds);
             self.grew(env);
         }
     }

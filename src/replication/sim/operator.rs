@@ -34,6 +34,8 @@ impl Operator {
         let lost = !heard.contains(&self.primary) || world.node(self.primary).is_none_or(|node| !node.is_primary());
         if lost && (changes || hears >= 1.0) || changes && world.rng().random_bool(0.1) {
             self.promote(world, &heard);
+            // The others hear of it later.
+            return;
         }
         if changes && matches!(self.mode, Mode::Sync { .. }) && world.rng().random_bool(0.1) {
             self.remove_one(world, &heard);

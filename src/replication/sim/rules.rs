@@ -14,12 +14,6 @@ pub struct Rules {
     /// Promotions have numbers of their own, above those of restarts (number + 1) of a primary that does not know that it is none any more.
     /// Otherwise two epochs may have one number, and the log that nobody promised anything of may win by its length.
     pub promotions_are_numbered_apart: bool,
-    /// A log that a replica is being sent is not cleaned where it still has to be read.
-    pub cleaning_keeps_what_is_pinned: bool,
-    /// A replica's new link ends its old one: what is still on its way there was true of a log that the replica may have lost since.
-    pub a_new_link_supersedes: bool,
-    /// What a replica acknowledged and lost with its power does not count once it says so.
-    pub what_a_replica_lost_does_not_count: bool,
     /// What a log holds beyond another is saved before it is given up.
     pub divergence_is_saved: bool,
     /// Semi-sync: a promotion hears n - k + 1 replicas.
@@ -44,9 +38,6 @@ impl Default for Rules {
             primary_waits_after_power_loss: true,
             commits_own_epoch_first: true,
             promotions_are_numbered_apart: true,
-            cleaning_keeps_what_is_pinned: true,
-            a_new_link_supersedes: true,
-            what_a_replica_lost_does_not_count: true,
             divergence_is_saved: true,
             promotion_hears_enough: true,
             promotion_takes_the_highest: true,

@@ -17,6 +17,9 @@ use crate::replication::time::Millis;
 use crate::replication::{feed, follow};
 use crate::sim::{MILLI, SECOND, Settings, World};
 
+/// A seed's remainder by this is its mode.
+pub const MODES: u64 = 3;
+
 /// What happened in a run: sums say whether anything was tested.
 #[derive(Debug, Default, Clone)]
 pub struct Figures {
@@ -79,7 +82,7 @@ impl Scenario {
     fn new(seed: u64, rules: &Rules) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let nodes = rng.random_range(3..5);
-        let mode = match seed % 3 {
+        let mode = match seed % MODES {
             0 => Mode::Async,
             1 => Mode::SemiSync { acks: rng.random_range(1..nodes) },
             _ => Mode::Sync { min_in_sync: 2 },

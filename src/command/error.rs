@@ -40,7 +40,7 @@ pub enum CommandError {
     #[error("ERR the past was not looked at")]
     LookBack(Box<Question>),
     /// The storage refused or failed.
-    #[error("{}{0}", code_of(.0))]
+    #[error("{code}{0}", code = code_of(.0))]
     Storage(#[from] StorageError),
 }
 

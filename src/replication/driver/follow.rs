@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esker_storage::fs::Directory;
 use esker_storage::shard::ValueReceiver;
-use esker_storage::snapshot::Staging;
+use esker_storage::snapshot::{Expected, Staging};
 use esker_storage::types::{HistoryId, NodeId, ShardId};
 use tokio::net::TcpStream;
 
@@ -17,7 +17,7 @@ use crate::config::ReplicationMode;
 use crate::replication::follow::{Action, Follow, Me, Options, Standing};
 use crate::replication::status::{LinkState, Progress};
 use crate::replication::time::Millis;
-use crate::replication::wire::{Bye, ByeCode, Entries, Limits, Listing, Message, Piece, ValuePiece, encode};
+use crate::replication::wire::{Bye, ByeCode, Entries, File, Limits, Listing, Message, Piece, ValuePiece, encode};
 use crate::server::Server;
 use crate::shard::Served;
 
@@ -177,8 +177,9 @@ impl Following {
 
     fn stage(&mut self, listing: Listing) -> Result<Vec<u64>, LinkError> {
         let source = self.follow.primary().unwrap_or(NodeId(0));
-        let mut staging = Staging::begin(&self.root, ShardId(0), source)?;
-        let there = listing.files.iter().map(|file| staging.expect(&file.name, file.bytes)).collect::<Result<_, _>>()?;
+        let expected = |file: &File| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.sealed };
+        let files: Vec<_> = listing.files.iter().map(expected).collect();
+        let (staging, there) = Staging::begin(&self.root, ShardId(0), source, &files)?;
         self.staging = Some((staging, listing));
         Ok(there)
     }

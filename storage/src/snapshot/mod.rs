@@ -15,5 +15,5 @@ mod tests;
 
 pub use divergent::{Divergent, divergent_files};
 pub(crate) use staging::finish_exchange;
-pub use staging::{Aside, Exchanged, Staging, exchange};
+pub use staging::{Aside, Exchanged, Expected, Staging, exchange};
 pub use take::{Snapshot, SnapshotFile};

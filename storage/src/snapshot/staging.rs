@@ -18,7 +18,7 @@ use crate::types::{Lsn, NodeId, ShardId};
 
 /// Where a snapshot arrives.
 const INCOMING: &str = "incoming";
-/// Which node's files these are.
+/// Which node's files these are, and which of them were sealed.
 const SOURCE: &str = "SOURCE";
 
 fn shard_name(shard: ShardId) -> String {
@@ -66,27 +66,55 @@ impl Syncer {
     }
 }
 
+/// A file of a snapshot that is to arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Whether it never changes again where it comes from.
+    pub sealed: bool,
+}
+
 impl Staging {
-    /// Begins to receive a snapshot of `source`; what arrived of an earlier one of the same node stays.
+    /// Begins to receive these files of `source`, and tells how many bytes of each are there from an earlier attempt. Only files that were
+    /// sealed then are taken up: others may have been cut by a loss of power, and grown again, since.
     ///
     /// # Errors
-    /// I/O errors.
-    pub fn begin(root: &Arc<dyn Directory>, shard: ShardId, source: NodeId) -> Result<Self> {
+    /// A name is not that of a file of a snapshot; I/O errors.
+    pub fn begin(root: &Arc<dyn Directory>, shard: ShardId, source: NodeId, files: &[Expected]) -> Result<(Self, Vec<u64>)> {
         let name = format!("{INCOMING}/{}", shard_name(shard));
         let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
         let directory = incoming.subdirectory(&shard_name(shard)).map_err(StorageError::io("create", root.path(&name)))?;
-        let staging = Self { directory, files: HashMap::new(), syncer: Syncer::start()? };
-        if staging.source() != Some(source) || staging.exists(MANIFEST)? {
-            staging.clear()?;
-            staging.store(SOURCE, &source.0.to_le_bytes())?;
+        let mut staging = Self { directory, files: HashMap::new(), syncer: Syncer::start()? };
+        let mut sealed_then = staging.sealed(source);
+        if staging.exists(MANIFEST)? {
+            // It was whole, and perhaps opened.
+            sealed_then.clear();
         }
-        Ok(staging)
+        if sealed_then.is_empty() {
+            staging.clear()?;
+        }
+        let sealed_now: Vec<_> = files.iter().filter(|file| file.sealed).map(|file| (file.name.clone(), file.bytes)).collect();
+        staging.store(SOURCE, &encode_source(source, &sealed_now))?;
+        let there = files.iter().map(|file| {
+            let same = file.sealed && sealed_then.contains(&(file.name.clone(), file.bytes));
+            staging.expect(file, same)
+        });
+        let there = there.collect::<Result<_>>()?;
+        Ok((staging, there))
     }
 
-    fn source(&self) -> Option<NodeId> {
-        let mut bytes = [0; 8];
-        self.directory.open_read_only(SOURCE).ok()?.read_at(0, &mut bytes).ok()?;
-        Some(NodeId(u64::from_le_bytes(bytes)))
+    /// The sealed files, with their lengths, of the attempt before, if that was of the same node.
+    fn sealed(&self, source: NodeId) -> Vec<(String, u64)> {
+        let read = || {
+            let file = self.directory.open_read_only(SOURCE).ok()?;
+            let mut bytes = vec![0; file.len().ok()? as usize];
+            file.read_at(0, &mut bytes).ok()?;
+            decode_source(&String::from_utf8(bytes).ok()?, source)
+        };
+        read().unwrap_or_default()
     }
 
     fn exists(&self, name: &str) -> Result<bool> {
@@ -108,25 +136,22 @@ impl Staging {
         file.sync_all().map_err(StorageError::io("sync", &path))
     }
 
-    /// What of a file is there already, in bytes from its start. The file is `bytes` long, and room for it is made.
-    ///
-    /// # Errors
-    /// It is no file of a snapshot; no room; I/O errors.
-    pub fn expect(&mut self, name: &str, bytes: u64) -> Result<u64> {
+    /// What of a file is there already, in bytes from its start.
+    fn expect(&mut self, expected: &Expected, same: bool) -> Result<u64> {
+        let Expected { name, bytes, .. } = expected;
         let path = self.directory.path(name);
         if !matches!(FileName::parse(name), Some(FileName::Segment(..) | FileName::Checkpoint(_) | FileName::Value(_))) {
             let reason = "not the name of a file of a snapshot".to_owned();
             return Err(StorageError::Corrupt { path, offset: 0, lsn: Lsn(0), reason });
         }
-        let there = self.exists(name)?;
+        let there = same && self.exists(name)?;
         let file = if there { self.directory.open(name) } else { self.directory.create(name) };
-        let file = file.map_err(StorageError::io("open", &path))?;
-        let have = if there { file.len().map_err(StorageError::io("measure", &path))?.min(bytes) } else { 0 };
-        let file: Arc<dyn File> = Arc::from(file);
-        if have == bytes {
+        let file: Arc<dyn File> = Arc::from(file.map_err(StorageError::io("open", &path))?);
+        let have = if there { file.len().map_err(StorageError::io("measure", &path))?.min(*bytes) } else { 0 };
+        if have == *bytes {
             self.syncer.sync(&file);
         }
-        self.files.insert(name.to_owned(), Arriving { file, bytes });
+        self.files.insert(name.clone(), Arriving { file, bytes: *bytes });
         Ok(have)
     }
 
@@ -169,6 +194,20 @@ impl Staging {
         self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
         manifest.store(self.directory.as_ref())
     }
+}
+
+/// A line for the node, then one for each file: its length and its name.
+fn encode_source(source: NodeId, sealed: &[(String, u64)]) -> Vec<u8> {
+    let files: String = sealed.iter().map(|(name, bytes)| format!("{bytes} {name}\n")).collect();
+    format!("{}\n{files}", source.0).into_bytes()
+}
+
+fn decode_source(text: &str, source: NodeId) -> Option<Vec<(String, u64)>> {
+    let mut lines = text.lines();
+    if lines.next()?.parse() != Ok(source.0) {
+        return None;
+    }
+    lines.map(|line| line.split_once(' ').and_then(|(bytes, name)| Some((name.to_owned(), bytes.parse().ok()?)))).collect()
 }
 
 /// What becomes of the data that makes way.

@@ -33,20 +33,21 @@ fn open(directory: &Arc<dyn Directory>, role: Role) -> Shard {
 /// Sends a snapshot, in pieces, and puts it in the place of what the replica has.
 fn resync(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, aside: Aside, rng: &mut StdRng) -> Exchanged {
     let snapshot = primary.snapshot().unwrap();
-    let mut staging = Staging::begin(root, ShardId(0), primary.node()).unwrap();
     if rng.random_bool(0.3) {
         // Cut off somewhere; the next attempt goes on from there.
-        send(&snapshot, &mut staging, rng.random_range(1..20));
-        staging = Staging::begin(root, ShardId(0), primary.node()).unwrap();
+        receive(&snapshot, primary, root, rng.random_range(1..20));
     }
-    send(&snapshot, &mut staging, usize::MAX);
+    let staging = receive(&snapshot, primary, root, usize::MAX);
     staging.finish(&snapshot.manifest, NodeId(77)).unwrap();
     exchange(root, old, aside, options(Role::Replica)).unwrap()
 }
 
-fn send(snapshot: &Snapshot, staging: &mut Staging, mut pieces: usize) {
-    for file in &snapshot.files {
-        let mut at = staging.expect(&file.name, file.bytes).unwrap();
+fn receive(snapshot: &Snapshot, primary: &Shard, root: &Arc<dyn Directory>, mut pieces: usize) -> Staging {
+    let expected = |file: &SnapshotFile| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.is_sealed() };
+    let files: Vec<_> = snapshot.files.iter().map(expected).collect();
+    let (mut staging, there) = Staging::begin(root, ShardId(0), primary.node(), &files).unwrap();
+    for (file, have) in snapshot.files.iter().zip(there) {
+        let mut at = have;
         while at < file.bytes {
             let mut piece = vec![0; (file.bytes - at).min(200_000) as usize];
             match file.read_at(at, &mut piece) {
@@ -57,10 +58,28 @@ fn send(snapshot: &Snapshot, staging: &mut Staging, mut pieces: usize) {
             at += piece.len() as u64;
             pieces -= 1;
             if pieces == 0 {
-                return;
+                return staging;
             }
         }
     }
+    staging
+}
+
+#[test]
+fn only_what_was_sealed_is_taken_up_where_it_ended() {
+    let root = FaultyDirectory::new().directory();
+    let file = |name: &str, sealed| Expected { name: name.to_owned(), bytes: 100, sealed };
+    let (first, second) = ("00000000000000000001-00000001.seg", "00000000000000000009-00000002.seg");
+    let begin = |node, files: &[Expected]| Staging::begin(&root, ShardId(0), NodeId(node), files).unwrap();
+    let (mut staging, there) = begin(1, &[file(first, true), file(second, false)]);
+    assert_eq!(there, [0, 0]);
+    staging.write(first, 0, &[7; 60]).unwrap();
+    staging.write(second, 0, &[7; 60]).unwrap();
+    drop(staging);
+    // The second was sealed since: what it held then may have been lost in between.
+    assert_eq!(begin(1, &[file(first, true), file(second, true)]).1, [60, 0]);
+    assert_eq!(begin(2, &[file(first, true)]).1, [0], "another node");
+    assert!(Staging::begin(&root, ShardId(0), NodeId(2), &[file("../../etc/passwd", true)]).is_err());
 }
 
 /// Sends the replica what it lacks, as the log has it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use esker_storage::shard::{Key, Transaction};
 use esker_storage::types::Db;
 
-use super::{CommandError, Copies, WorkerCounters};
+use super::{Awaited, CommandError, Copies, WorkerCounters};
 use crate::protocol::Reply;
 use crate::replication::driver::Target;
 use crate::server::Server;
@@ -74,6 +74,8 @@ pub enum Effect {
     Follow(Option<Target>),
     /// Wait for copies of what the connection has written; the reply says how many there are.
     Await(Copies),
+    /// Wait until readers here see the entries of these tokens; the reply says of how many they do.
+    AwaitTokens(Awaited),
     /// The connection is a replica's link from now on.
     Peer,
 }

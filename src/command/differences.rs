@@ -7,6 +7,10 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "Has every segment cleaned in which something is dead, in the background; the log is cleaned by itself, too, as dead space grows.",
     ),
     ("bgsave", "Takes a checkpoint: no RDB file is written, and nothing is forked."),
+    (
+        "client|lsn",
+        "Esker's own, since this version of it: `shard:epoch:lsn`, for WAITLSN. Not in a transaction, whose entry is not there yet.",
+    ),
     ("command|docs", "Summaries are our own; since when an option exists is left out."),
     ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),
     ("debug", "Only subcommands that do no harm, so it is allowed by default; SLEEP holds back its own reply and nobody else's."),
@@ -35,6 +39,10 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("spublish", "There is one shard: every client reaches every shard channel."),
     ("touch", "Counts the keys; there are no access times to renew."),
     ("unlink", "The same as DEL, which frees no memory in the foreground either."),
+    (
+        "waitlsn",
+        "Esker's own, since this version of it. Seen is what the mode has promised. An error: a token that this server never will see, as its epoch ended before it, or another wrote what has its LSN. A newer epoch than any here is waited for.",
+    ),
     ("watch", "A watched key that does not exist may count as changed when another key of its stripe is deleted."),
 ];
 

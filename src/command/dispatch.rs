@@ -160,6 +160,8 @@ impl<'s> Turn<'s> {
 
     fn run_by_table(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
         self.settle();
+        // Of the commands before it in the batch.
+        session.written = session.written.max(self.lsn);
         let (id, spec) = match resolve(args) {
             Resolved::Row(id, spec) => (id, spec),
             Resolved::Unknown if is_http(args) => return self.hang_up(session),

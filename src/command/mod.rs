@@ -50,6 +50,7 @@ mod strings;
 mod table;
 #[cfg(test)]
 pub mod testing;
+mod tokens;
 mod transactions;
 mod ttl;
 
@@ -62,3 +63,4 @@ pub use queue::Queue;
 pub use replication::Copies;
 pub use spec::{Flags, Group, Handler, Keys, Spec};
 pub use table::{CommandId, Resolved, id_of, is_container, lookup, resolve, rows, subcommands, table};
+pub use tokens::Awaited;

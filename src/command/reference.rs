@@ -24,7 +24,8 @@ is stale.
 Replies, error texts and edge cases are those of Redis 7 unless the last column says otherwise. *Since* is the Redis version that first
 had the command. A command that is not listed here answers `ERR unknown command`, as Redis does. Of the types of values there are strings
 (with bitmaps) so far: commands on lists, sets, hashes, sorted sets, streams, geo data and HyperLogLogs, scripts and functions, access
-control lists, client-side caching, replication and cluster are not there yet.
+control lists, client-side caching and cluster are not there yet. Replication is Esker's own, by shipping the log: Redis's PSYNC, with which a
+Redis could follow or be followed, is not there yet.
 
 ";
 

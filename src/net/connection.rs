@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use super::turn::{TurnEnd, Wait};
 use super::upload::Upload;
 use super::{arrivals, buffers, lookout, yield_once};
-use crate::command::Copies;
+use crate::command::{Awaited, Copies};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::replication::driver::PeerSocket;
@@ -112,7 +112,7 @@ impl Connection {
     }
 
     /// What follows a turn: waiting as asked, then one write. False: the connection ends.
-    async fn finish(&mut self, end: TurnEnd) -> bool {
+    async fn finish(&mut self, mut end: TurnEnd) -> bool {
         if end.lsn > Lsn(0) && !self.is_flushed(end.shard, end.lsn).await {
             return false;
         }
@@ -121,7 +121,7 @@ impl Connection {
         }
         let mut alive = true;
         if let Some(wait) = end.wait {
-            alive = self.wait(wait, end.wait_on, end.role).await;
+            alive = self.wait(wait, &mut end).await;
         }
         alive &= self.send().is_ok();
         if end.peer {
@@ -142,15 +142,16 @@ impl Connection {
     }
 
     /// Waits as asked. False: the connection ends.
-    async fn wait(&mut self, wait: Wait, on: Option<Arc<Served>>, role: Option<RoleChange>) -> bool {
+    async fn wait(&mut self, wait: Wait, end: &mut TurnEnd) -> bool {
         let mut alive = true;
         self.session.client.shown().blocked = true;
-        match (wait, on) {
+        match (wait, end.wait_on.take()) {
             (Wait::Sleep(duration), _) => tokio::time::sleep(duration).await,
             (Wait::Pause(now), _) => self.server.clients.pause_change(now).await,
             (Wait::Upload, _) => alive = self.finish_upload().await,
-            (Wait::Role, _) => self.await_role(role).await,
+            (Wait::Role, _) => self.await_role(end.role.take()).await,
             (Wait::Copies(copies, lsn), _) => self.await_copies(copies, lsn).await,
+            (Wait::Tokens, _) => self.await_tokens(end.tokens.take()).await,
             (Wait::Room, Some(shard)) => self.out_of_patience = !shard.has_room().await,
             (Wait::Fetch(wanted), Some(shard)) => self.fetched.extend(shard.fetched(wanted).await),
             (Wait::LookBack, Some(shard)) => self.look_back(&shard).await,
@@ -199,6 +200,18 @@ impl Connection {
         } else {
             let found = found.await;
             self.reply.integer(found as i64);
+        }
+    }
+
+    /// Waits until readers here see what tokens name, and replies of how many they do.
+    async fn await_tokens(&mut self, tokens: Option<Awaited>) {
+        let Some(tokens) = tokens else { return };
+        match self.server.reached(&tokens).await {
+            Ok(count) => self.reply.integer(count as i64),
+            Err(never) => {
+                self.server.counters.error(&never);
+                self.reply.error(&never);
+            }
         }
     }
 

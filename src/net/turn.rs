@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::ahead;
 use super::connection::Connection;
 use crate::command::dispatch::{self, Outcome};
-use crate::command::{Copies, Effect};
+use crate::command::{Awaited, Copies, Effect};
 use crate::protocol::{Parsed, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::shard::Served;
@@ -46,12 +46,19 @@ pub(super) enum Wait {
     Role,
     /// Copies of what was written up to an entry.
     Copies(Copies, Lsn),
+    /// The entries of tokens, as [`TurnEnd::tokens`] says.
+    Tokens,
 }
 
 impl Wait {
     /// Whether the shard has to do something. Other waits take as long as clients like, and must not keep a replaced shard open.
     fn is_for_shard(self) -> bool {
         matches!(self, Self::Room | Self::Fetch(_) | Self::LookBack | Self::Checkpoint)
+    }
+
+    /// Whether the reply of the command that waits is made when the wait is over.
+    fn is_for_reply(self) -> bool {
+        matches!(self, Self::Copies(..) | Self::Tokens)
     }
 }
 
@@ -76,6 +83,8 @@ pub(super) struct TurnEnd {
     pub(super) replies: (usize, u32),
     /// Told when the node has become what it was told to become.
     pub(super) role: Option<oneshot::Receiver<Result<(), String>>>,
+    /// What WAITLSN waits for.
+    pub(super) tokens: Option<Awaited>,
     /// Whether the connection is a replica's link after the replies.
     pub(super) peer: bool,
 }
@@ -97,6 +106,7 @@ impl TurnEnd {
                 Effect::Shutdown { now } => server.shutdown.request(now),
                 Effect::Follow(target) => (self.wait, self.role) = (Some(Wait::Role), Some(server.links.order(target))),
                 Effect::Await(copies) => self.wait = Some(Wait::Copies(copies, turn.lsn.max(session.written))),
+                Effect::AwaitTokens(tokens) => (self.wait, self.tokens) = (Some(Wait::Tokens), Some(tokens)),
                 Effect::Peer => self.peer = true,
                 // The dispatcher's own.
                 Effect::Notify { .. } | Effect::Publish { .. } => {}
@@ -146,7 +156,7 @@ impl Connection {
         if turn.has_touched_data() {
             end.promised = self.server.lsn_to_promise(&shard, turn.lsn);
         }
-        end.replies = (replies_before, count);
+        end.replies = (replies_before, count - u32::from(end.wait.is_some_and(Wait::is_for_reply)));
         if turn.lsn > Lsn(0) {
             self.session.written = turn.lsn;
             self.server.links.log_grown();

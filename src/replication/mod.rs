@@ -11,5 +11,6 @@ pub mod lineage;
 mod sim;
 pub mod status;
 pub mod time;
+pub mod token;
 pub mod trail;
 pub mod wire;

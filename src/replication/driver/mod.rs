@@ -10,6 +10,7 @@ mod frames;
 mod install;
 mod links;
 mod promise;
+mod readable;
 mod serve;
 
 pub use dial::Target;

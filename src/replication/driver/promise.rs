@@ -19,6 +19,8 @@ pub(crate) struct Promise {
     state: Mutex<State>,
     /// Somebody acknowledged.
     acknowledged: Notify,
+    /// Readers may see more.
+    moved: Notify,
 }
 
 struct State {
@@ -42,7 +44,7 @@ impl Promise {
     pub(crate) fn new(workers: usize) -> Self {
         let word = Arc::new(Flushed::new(0));
         let state = State { commit: Commit::new(Mode::Async, Lsn(0), []), heard: Lsn(0), word };
-        Self { waiters: Arc::new(Durability::new(workers)), state: Mutex::new(state), acknowledged: Notify::new() }
+        Self { waiters: Arc::new(Durability::new(workers)), state: Mutex::new(state), acknowledged: Notify::new(), moved: Notify::new() }
     }
 
     /// Another log is in service, or this node's part in it has changed: what was acknowledged of the last one says nothing of it.
@@ -53,6 +55,8 @@ impl Promise {
         state.heard = Lsn(0);
         state.word = Arc::new(Flushed::new(shard));
         self.waiters.attach(Arc::clone(&state.word));
+        drop(state);
+        self.moved.notify_waiters();
     }
 
     /// The mode was changed.
@@ -73,6 +77,17 @@ impl Promise {
             Arc::clone(&state.word)
         };
         self.waiters.advance(&word, committed);
+        self.moved.notify_waiters();
+    }
+
+    /// Returns when readers may see more than when this was called, or `is_there` says that they do already.
+    pub(super) async fn moved(&self, is_there: impl FnOnce() -> bool) {
+        let moved = self.moved.notified();
+        tokio::pin!(moved);
+        moved.as_mut().enable();
+        if !is_there() {
+            moved.await;
+        }
     }
 
     /// What the primary of this replica has said is committed.
@@ -105,11 +120,15 @@ impl Promise {
     }
 
     fn with(&self, change: impl FnOnce(&mut Commit) -> Lsn) -> Lsn {
-        let (committed, word) = {
+        let (before, committed, word) = {
             let mut state = self.state.lock();
-            (change(&mut state.commit), Arc::clone(&state.word))
+            (state.commit.committed(), change(&mut state.commit), Arc::clone(&state.word))
         };
         self.waiters.advance(&word, committed);
+        // Whoever waits for it looks by calling this: that alone must not wake anybody.
+        if committed > before {
+            self.moved.notify_waiters();
+        }
         committed
     }
 

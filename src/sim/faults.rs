@@ -96,6 +96,11 @@ impl<N: Node> World<N> {
         self.core.machines[node].sync_factor = factor;
     }
 
+    /// Streams arrive as they were sent.
+    pub fn flip_no_more(&mut self) {
+        self.core.settings.flips = None;
+    }
+
     /// Everything works again, and every node runs.
     pub fn heal(&mut self) {
         self.core.partitions.clear();

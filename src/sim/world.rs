@@ -22,11 +22,13 @@ pub struct Settings {
     pub sync: (Micros, Micros),
     /// Bytes that a connection takes in one direction before somebody has to read.
     pub socket: usize,
+    /// Of so many pieces of a stream one has a bit flipped.
+    pub flips: Option<u32>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { latency: 200, jitter: 500, sync: (200, 3 * MILLI), socket: 4096 }
+        Self { latency: 200, jitter: 500, sync: (200, 3 * MILLI), socket: 4096, flips: None }
     }
 }
 
@@ -344,6 +346,12 @@ impl<N: Node> World<N> {
         }
         let Some(connection) = self.core.connections.get_mut(&conn) else { return };
         connection.flows[side].queued -= bytes.len();
+        if let Some(pieces) = self.core.settings.flips
+            && self.core.rng.random_ratio(1, pieces)
+        {
+            let bit = self.core.rng.random_range(0..bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
         self.tell_side(conn, side, Input::Received(conn, bytes), "received");
         self.tell_side(conn, 1 - side, Input::Room(conn), "room");
     }

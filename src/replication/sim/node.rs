@@ -399,6 +399,9 @@ impl ModelNode {
             link.arriving.extend(bytes);
             let arriving = std::mem::take(&mut link.arriving);
             let rest = each_message(&arriving, |message| self.with_feed(conn, env, |feed, now, out| feed.message(message, now, out)));
+            let Some(rest) = rest else {
+                return self.with_feed(conn, env, |feed, _, out| feed.leave(ByeCode::Protocol, "a damaged message", out));
+            };
             if let Some(link) = self.links.get_mut(&conn) {
                 link.arriving = arriving[rest..].to_vec();
             }
@@ -417,11 +420,14 @@ impl ModelNode {
                 }
             });
         });
-        if let Part::Replica(replica) = &mut self.part
-            && replica.conn == Some(conn)
-        {
-            replica.arriving = arriving[rest..].to_vec();
-        }
+        self.with_follow(env, |replica, _, out| {
+            if replica.conn == Some(conn) {
+                match rest {
+                    Some(rest) => replica.arriving = arriving[rest..].to_vec(),
+                    None => replica.follow.leave(ByeCode::Protocol, "a damaged message", out),
+                }
+            }
+        });
         self.progress(env);
         self.grew(env);
     }
@@ -619,12 +625,12 @@ fn send(conn: ConnId, message: &Message<'_>, env: &mut Env<'_, ModelNode>) {
     env.send(conn, bytes);
 }
 
-/// Hands on each whole message, and says how many bytes they were.
-fn each_message(bytes: &[u8], mut call: impl FnMut(Message<'_>)) -> usize {
+/// Hands on each whole message, and says how many bytes they were; none if one was damaged.
+fn each_message(bytes: &[u8], mut call: impl FnMut(Message<'_>)) -> Option<usize> {
     let mut at = 0;
-    while let Decoded::Message(message, len) = decode(&bytes[at..], &Limits::default()).expect("peers are sound") {
+    while let Decoded::Message(message, len) = decode(&bytes[at..], &Limits::default()).ok()? {
         call(message);
         at += len;
     }
-    at
+    Some(at)
 }

@@ -66,11 +66,15 @@ impl Operator {
                 world.command(*node, Command::Follow { target: None, force: false });
             }
         }
+        // Who has received nothing yet has acknowledged nothing, and is heard; promoted, it would begin another history, which the others
+        // refuse to follow.
+        let history = world.disk(self.primary).history;
+        let candidates: Vec<usize> = counted.into_iter().filter(|node| world.disk(*node).history == history).collect();
         let place = |node: &usize| (world.disk(*node).epoch(), world.disk(*node).last);
         let best = if self.rules.promotion_takes_the_highest {
-            counted.iter().copied().max_by_key(place)
+            candidates.iter().copied().max_by_key(place)
         } else {
-            counted.iter().copied().min_by_key(place)
+            candidates.iter().copied().min_by_key(place)
         };
         let Some(winner) = best else { return };
         let members = match self.mode {

@@ -111,7 +111,8 @@ impl Scenario {
             disk
         };
         let disks = (0..nodes).map(|node| disk(node, &mut rng)).collect();
-        let settings = Settings { jitter: [500, 5000, 50_000][rng.random_range(0..3)], ..Settings::default() };
+        let flips = [None, None, Some(1000), Some(50)][rng.random_range(0..4)];
+        let settings = Settings { jitter: [500, 5000, 50_000][rng.random_range(0..3)], flips, ..Settings::default() };
         Self {
             world: World::new(rng.random(), settings, disks),
             operator: Operator::new(mode, rules.clone(), nodes),
@@ -141,6 +142,7 @@ impl Scenario {
 
     fn peace(&mut self) {
         self.world.heal();
+        self.world.flip_no_more();
         for _ in 0..40 {
             self.operator.step(&mut self.world, 1.0, false);
             self.world.run_until(self.world.now() + 250 * MILLI);

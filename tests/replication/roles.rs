@@ -1,5 +1,8 @@
 //! Who is the primary, and what becomes of what only one side has.
 
+use clap::Parser;
+use esker_tools::log::{Args, run};
+
 use crate::proxy::Proxy;
 use crate::{contents, converge, eventually, info, number, replica_of, start};
 
@@ -24,8 +27,13 @@ fn what_two_primaries_wrote_apart_is_set_aside_and_counted() {
     assert_eq!(old.connect().ask("GET key:3"), "$4|both|", "what only the old one had");
     assert_eq!(old.connect().ask("GET key:12"), "$3|new|");
     assert_eq!(number(&old, "divergent_files"), 1);
-    let files = || std::fs::read_dir(old.dir()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    assert_eq!(files().filter(|name| name.starts_with("divergent-")).count(), 1);
+    let files = std::fs::read_dir(old.dir()).unwrap().map(|file| file.unwrap().path());
+    let mut divergent = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("divergent-"));
+    let (path, None) = (divergent.next().unwrap(), divergent.next()) else { panic!("one file") };
+    let mut out = Vec::new();
+    run(&Args::parse_from(["esker-log", "dump", path.to_str().unwrap(), "--values"]), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches("key:").count(), 10, "{text}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub struct Format {
 /// Options of `dump`.
 #[derive(Debug, clap::Args)]
 pub struct Dump {
-    /// A file torn-*.log or corrupt-*.log instead of the log: what was cut or set aside.
+    /// A file torn-*.log, corrupt-*.log or divergent-*.log instead of the log: what was cut or set aside.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     #[command(flatten)]

@@ -4,10 +4,12 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use esker_storage::codec::DecodeError;
 use esker_storage::codec::entry::EntryView;
 use esker_storage::codec::frame::{FrameKind, FrameStart};
 use esker_storage::error::StorageError;
 use esker_storage::manifest::{Manifest, SegmentState};
+use esker_storage::segment::SegmentHeader;
 use esker_storage::segment::torn::TornTail;
 use esker_storage::types::{Lsn, NodeId, UnixMillis};
 
@@ -32,12 +34,14 @@ pub(super) fn is_corrupt(file: &str) -> Option<Lsn> {
 /// Prints what can be read of such a file: sound entries as they are, others as far as their bytes make sense, marked as damaged.
 pub(super) fn run(path: &Path, selection: &Selection, format: Format, out: &mut dyn Write) -> Result<Outcome, LogError> {
     let bytes = std::fs::read(path).map_err(LogError::read(path))?;
-    let torn = TornTail::decode(&bytes).map_err(|error| StorageError::Corrupt {
-        path: path.to_owned(),
-        offset: 0,
-        lsn: Lsn(0),
-        reason: error.to_string(),
-    })?;
+    let corrupt = |error: DecodeError| StorageError::Corrupt { path: path.to_owned(), offset: 0, lsn: Lsn(0), reason: error.to_string() };
+    let torn = match TornTail::decode(&bytes) {
+        // Entries that a replica had and its primary had not: a segment without a footer.
+        Err(DecodeError::Magic) => {
+            TornTail { segment: SegmentHeader::decode(&bytes).map_err(corrupt)?, offset: 0, lsn: Lsn(0), bytes: &bytes }
+        }
+        torn => torn.map_err(corrupt)?,
+    };
     let header = torn.segment;
     let file = SegmentFile {
         path: path.to_owned(),

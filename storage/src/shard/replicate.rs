@@ -43,7 +43,7 @@ impl Shard {
             if !tail.is_replica {
                 return Ok(tail.epoch);
             }
-            Epoch { number: EpochNumber(tail.epoch.0 + 1), writer: WriterId(rand::random()), first: tail.next }
+            Epoch { number: promoted(tail.epoch), writer: WriterId(rand::random()), first: tail.next }
         };
         self.log.add_epoch(epoch)?;
         crate::recovery::start_epoch(&self.log, &self.index, epoch, self.options.clock.now())?;
@@ -115,6 +115,13 @@ impl Shard {
     }
 }
 
+/// The epoch of a promotion: above those of restarts, which count by one, of a primary that does not know that it is none any more. Of two
+/// logs the one with the higher (epoch, LSN) is then the one that was promoted later.
+fn promoted(last: EpochNumber) -> EpochNumber {
+    const RESTARTS: u32 = 1 << 16;
+    EpochNumber(last.0.checked_next_multiple_of(RESTARTS).filter(|next| *next > last.0).unwrap_or_else(|| last.0.saturating_add(RESTARTS)))
+}
+
 impl Transaction<'_> {
     /// Writes the primary's entry and applies it.
     fn replicate(mut self, entry: &EntryView<'_>) -> Result<()> {
@@ -181,5 +188,18 @@ impl Transaction<'_> {
         tables.swap(swapped.a, swapped.b);
         self.pending.control(Control::Swap(swapped), tables);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promotions_count_above_restarts() {
+        assert_eq!(promoted(EpochNumber(0)), EpochNumber(1 << 16));
+        assert_eq!(promoted(EpochNumber(7)), EpochNumber(1 << 16));
+        assert_eq!(promoted(EpochNumber(1 << 16)), EpochNumber(2 << 16));
+        assert_eq!(promoted(EpochNumber((1 << 16) + 3)), EpochNumber(2 << 16));
     }
 }

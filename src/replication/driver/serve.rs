@@ -28,6 +28,8 @@ use crate::shard::Served;
 const ROOM: u64 = 8 << 20;
 /// With so many bytes of log since the last checkpoint, a new one is worth its time before a snapshot is sent.
 const CHECKPOINT_FROM: u64 = 32 << 20;
+/// How long an entry that was announced is waited for, at a time.
+const APPENDING: Duration = Duration::from_millis(1);
 /// In the asynchronous mode the log is looked at no more often than this: what comes meanwhile goes in one piece.
 const GATHER: Duration = Duration::from_micros(500);
 
@@ -308,7 +310,7 @@ impl Serving {
                     with_values = true;
                 }
                 // It is being appended.
-                Ok(None) => tokio::task::yield_now().await,
+                Ok(None) => tokio::time::sleep(APPENDING).await,
                 Err(StorageError::NotInLog { .. }) => break LogRead::Gone,
                 Err(error) => return Err(error.into()),
             }

@@ -12,6 +12,7 @@
     python3 benches/versus misses         miss ratios of caches of 1 % and 10 % of a trace's keys, under each eviction policy
     python3 benches/versus cold           hot keys, with and without cold reads beside them, of 4 times the data that memory holds
     python3 benches/versus items          keys served in the same memory, from memory and with cold data on disk
+    python3 benches/versus fullsync       an empty replica attached to a primary; ten at once; what a replica costs a request
     python3 benches/versus micro          the criterion benches and the latency of appends
 
 Servers: esker (--esker PATH), redis-server from PATH, and every --peer NAME=PATH. Needs redis-benchmark. The server runs on core 0, the

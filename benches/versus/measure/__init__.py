@@ -1,5 +1,5 @@
 """The measurements: a module each, with `add_arguments(parser)` and `run(options, kinds, root, report)`."""
 
-from . import cold, density, expiry, growth, items, memory, micro, misses, overwrite, powerloss, restart, throughput, writeback
+from . import cold, density, expiry, fullsync, growth, items, memory, micro, misses, overwrite, powerloss, restart, throughput, writeback
 
-modules = (throughput, restart, memory, growth, powerloss, density, expiry, writeback, overwrite, misses, cold, items, micro)
+modules = (throughput, restart, memory, growth, powerloss, density, expiry, writeback, overwrite, misses, cold, items, fullsync, micro)

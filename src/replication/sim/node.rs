@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId, UnixMillis};
 use rand::Rng;
 
-use super::disk::{Divergent, ModelDisk, Role};
+use super::disk::{ModelDisk, Role};
 use super::entry::{Entry, Op};
 use super::rules::Rules;
 use crate::replication::commit::{Commit, Mode};
-use crate::replication::feed::{self, Feed, LogRead};
+use crate::replication::feed::{self, Feed};
 use crate::replication::follow::{self, Follow};
-use crate::replication::lineage::{Refusal, RefusalCode};
 use crate::replication::time::{Millis, Now};
-use crate::replication::wire::{ByeCode, Decoded, Entries, Limits, Message, Piece, SnapshotId, decode, encode};
+use crate::replication::wire::{ByeCode, Decoded, Limits, Message, SnapshotId, decode, encode};
 use crate::sim::{Boot, ConnId, Env, Input, MILLI, Node};
+
+mod following;
+mod serving;
 
 /// What clients and operators ask for.
 #[derive(Debug, Clone)]
@@ -445,177 +447,6 @@ impl ModelNode {
                 replica.follow.disconnected(out);
             }
         });
-    }
-
-    fn with_feed(&mut self, conn: ConnId, env: &mut Env<'_, Self>, call: impl FnOnce(&mut Feed, Now, &mut Vec<feed::Action>)) {
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        let mut out = Vec::new();
-        call(&mut link.feed, now(env), &mut out);
-        let mut actions: VecDeque<feed::Action> = out.into();
-        while let Some(action) = actions.pop_front() {
-            let mut more = Vec::new();
-            self.feed_action(conn, action, &mut more, env);
-            actions.extend(more);
-        }
-    }
-
-    fn feed_action(&mut self, conn: ConnId, action: feed::Action, more: &mut Vec<feed::Action>, env: &mut Env<'_, Self>) {
-        let time = now(env);
-        match action {
-            feed::Action::Joined { holds } => return self.joined(conn, holds, env),
-            feed::Action::Progress(ack) => {
-                let replica = self.links.get(&conn).and_then(|link| link.feed.replica());
-                if let (Part::Primary(primary), Some(node)) = (&mut self.part, replica) {
-                    primary.commit.acknowledged(node, ack.written, ack.flushed);
-                    self.grew(env);
-                }
-                return;
-            }
-            feed::Action::Close(bye) => {
-                env.note(format_args!("feed {} ends: {bye:?}", conn.0));
-                return self.feed_ended(conn, env);
-            }
-            _ => {}
-        }
-        let standing = matches!(action, feed::Action::Compare).then(|| self.standing(env));
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        match action {
-            feed::Action::Send(message) => send(conn, &message, env),
-            feed::Action::Pin(lsn) => link.pin = lsn,
-            feed::Action::Compare => link.feed.compared(standing.expect("looked up above"), time, more),
-            feed::Action::OpenSnapshot => {
-                self.snapshots += 1;
-                let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots));
-                link.snapshot = Some((listing.id, files));
-                link.feed.snapshot_opened(listing, time, more);
-            }
-            feed::Action::CloseSnapshot(_) => link.snapshot = None,
-            feed::Action::SendPiece { id, file, offset, len } => {
-                let (_, files) = link.snapshot.as_ref().expect("an open snapshot");
-                let raw = &files[file as usize][offset as usize..][..len as usize];
-                send(conn, &Message::Piece(Piece { id, file, offset, raw }), env);
-            }
-            feed::Action::ReadLog { from, most, .. } => {
-                let read = match env.disk().read(from.0, most as usize) {
-                    None => LogRead::Gone,
-                    Some(entries) => {
-                        let mut raw = Vec::new();
-                        entries.iter().for_each(|entry| entry.encode(&mut raw));
-                        let last = Lsn(entries.last().expect("it was written").lsn);
-                        let committed = link.feed.committed();
-                        send(conn, &Message::Entries(Entries { first: from, last, committed, raw: &raw }), env);
-                        LogRead::Entries { last, bytes: raw.len() as u64 }
-                    }
-                };
-                link.feed.log_read(read, time, more);
-            }
-            feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
-            feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::Close(_) => unreachable!("handled above"),
-        }
-    }
-
-    fn standing(&self, env: &mut Env<'_, Self>) -> feed::Standing {
-        let lineage = env.disk().lineage();
-        let keys = env.disk().map().len() as u64;
-        let waiting = || Refusal { code: RefusalCode::Waiting, reason: "it lost power".to_owned() };
-        let refuse = self.is_waiting().then(waiting);
-        let is_primary = self.is_primary() || !self.setup.rules.who_is_behind_takes_nothing;
-        feed::Standing { committed: self.readable().min(lineage.last), lineage, is_primary, keys, refuse }
-    }
-
-    fn joined(&mut self, conn: ConnId, holds: Lsn, env: &mut Env<'_, Self>) {
-        let Some(node) = self.links.get(&conn).and_then(|link| link.feed.replica()) else { return };
-        let others = self.links.iter().filter(|(other, link)| **other != conn && link.feed.replica() == Some(node));
-        let others: Vec<ConnId> = others.map(|(conn, _)| *conn).collect();
-        for other in others {
-            self.with_feed(other, env, |feed, _, out| feed.leave(ByeCode::Superseded, "another link", out));
-        }
-        if let Part::Primary(primary) = &mut self.part {
-            primary.commit.joined(node, holds);
-            self.grew(env);
-        }
-    }
-
-    fn feed_ended(&mut self, conn: ConnId, env: &mut Env<'_, Self>) {
-        env.close(conn);
-        let Some(link) = self.links.remove(&conn) else { return };
-        let other = self.links.values().any(|other| other.feed.replica() == link.feed.replica());
-        if let (Part::Primary(primary), Some(node), false) = (&mut self.part, link.feed.replica(), other) {
-            primary.commit.left(node);
-        }
-    }
-
-    fn with_follow<'m>(&mut self, env: &mut Env<'_, Self>, call: impl FnOnce(&mut Replica, Now, &mut Vec<follow::Action<'m>>)) {
-        let Part::Replica(replica) = &mut self.part else { return };
-        let mut out = Vec::new();
-        call(replica, now(env), &mut out);
-        let mut actions: VecDeque<follow::Action<'m>> = out.into();
-        while let Some(action) = actions.pop_front() {
-            let mut more = Vec::new();
-            self.follow_action(&action, &mut more, env);
-            actions.extend(more);
-        }
-    }
-
-    fn follow_action(&mut self, action: &follow::Action<'_>, more: &mut Vec<follow::Action<'static>>, env: &mut Env<'_, Self>) {
-        let time = now(env);
-        let Part::Replica(replica) = &mut self.part else { return };
-        match action {
-            follow::Action::Send(message) => {
-                if let Some(conn) = replica.conn {
-                    send(conn, message, env);
-                }
-            }
-            follow::Action::TellStanding => {
-                let disk = env.disk();
-                let (lineage, flushed, keys) = (disk.lineage(), Lsn(disk.flushed), disk.map().len() as u64);
-                replica.follow.standing(follow::Standing { lineage, flushed, keys, interrupted: None }, time.at, more);
-            }
-            follow::Action::SaveDivergent { above } => {
-                if self.setup.rules.divergence_is_saved {
-                    save_divergent(env.disk(), above.0);
-                }
-                let token = SAVED << 32 | self.dialled;
-                env.sync(token);
-            }
-            follow::Action::BeginStaging(listing) => {
-                let source = replica.follow.primary().map_or(0, |node| node.0);
-                let there = env.disk().stage(source, listing);
-                env.note(format_args!("stages {} files of {source}, has {there:?}", listing.files.len()));
-                env.output(Output::Snapshot { resumed: there.iter().any(|bytes| *bytes > 0) });
-                replica.follow.staged(&there, time.at, more);
-            }
-            follow::Action::WritePiece(piece) => env.disk().write_piece(piece.file, piece.offset, piece.raw),
-            follow::Action::Install(_) => {
-                let token = INSTALL << 32 | self.dialled;
-                env.sync(token);
-            }
-            follow::Action::Apply(run) => {
-                let entries = Entry::decode_all(run.raw);
-                assert_eq!(entries.first().map(|entry| entry.lsn), Some(run.first.0), "a run is what its head says");
-                assert_eq!(entries.last().map(|entry| entry.lsn), Some(run.last.0), "a run is what its head says");
-                entries.into_iter().for_each(|entry| env.disk().append(entry));
-            }
-            follow::Action::WriteValue { .. } => unreachable!("the model has no large values"),
-            follow::Action::Close(bye) => {
-                env.note(format_args!("follow ends: {bye:?}"));
-                if let Some(conn) = replica.conn.take() {
-                    env.close(conn);
-                }
-            }
-            follow::Action::Reconnect { after } => {
-                let token = DIAL << 32 | self.parts;
-                env.timer(after.0 * MILLI, token);
-            }
-        }
-    }
-}
-
-/// After a crash it is asked for again, and is there already.
-fn save_divergent(disk: &mut ModelDisk, above: u64) {
-    let entries: Vec<Entry> = disk.log.iter().filter(|entry| entry.lsn > above).copied().collect();
-    if disk.divergent.iter().all(|known| known.above != above || known.entries != entries) {
-        disk.divergent.push(Divergent { above, entries });
     }
 }
 

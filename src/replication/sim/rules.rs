@@ -1,5 +1,4 @@
-//! What keeps promises, each with the run that breaks them without it. All of them were found by failing seeds or stand for one; a test
-//! switches off one at a time and wants to see a promise broken.
+//! What keeps promises. A test switches off one rule at a time and wants to see a promise broken; where a failing seed taught a rule, it says so.
 
 /// Rules of nodes and of whoever promotes them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,3 +76,45 @@ fn nothing_acknowledged_is_lost_by_a_kill_under_load() {
     assert_eq!(outcome, Outcome::Right, "{text}");
     assert!(json["run"]["disconnections"].as_u64().unwrap() >= 16 && json["run"]["reconnections"].as_u64().unwrap() >= 16, "{text}");
 }
+
+/// Each mode once, in a few seconds: every phase measures something, and what the modes promise holds.
+#[test]
+fn replication_is_measured_in_every_mode() {
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (json, html) = (file("figures.json"), file("report.html"));
+    let paths = ["--server", env!("CARGO_BIN_EXE_esker"), "--dir", home.path().to_str().unwrap(), "--json", &json, "--html", &html];
+    let short = ["--rounds", "1", "--seconds", "0.4", "--warmup", "0", "--kill", "0.3", "--rate", "200", "--clients", "4"];
+    let small = ["--keys", "500", "--sync-keys", "5000", "--link-delay", "2", "--link-rate", "50", "--replicas", "1"];
+    let words = [&["esker-bench", "replication"][..], &paths, &short, &small].concat();
+    let mut out = Vec::new();
+    let outcome = run(&Args::try_parse_from(words).unwrap(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(outcome, Outcome::Right, "{text}");
+
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    let figure = |phase: &str, setup: &str, name: &str| {
+        let mut rows = json["rows"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["phase"] == phase && row["setup"] == setup).unwrap_or_else(|| panic!("{phase}, {setup}: {text}"));
+        row["medians"][name].as_f64().unwrap_or_else(|| panic!("{phase}, {setup}, {name}: {row}"))
+    };
+    for setup in ["async 1", "semi-sync 1", "sync 1"] {
+        assert!(figure("kill", setup, "acknowledged") > 0.0, "{setup}: {text}");
+        assert!(figure("maximum", setup, "wire_bytes_per_user_byte") > 1.0, "{setup}: {text}");
+        assert!(
+            figure("fixed_rate", setup, "requests") == 80.0 && figure("fixed_rate", setup, "lag_max_entries") >= 0.0,
+            "{setup}: {text}"
+        );
+        let waits = setup != "async 1";
+        assert_eq!(figure("fixed_rate", setup, "p50_ms") >= 4.0, waits, "a round trip, if the mode waits for it: {setup}: {text}");
+        assert!(!waits || figure("kill", setup, "acknowledged_lost") == 0.0, "{setup}: {text}");
+    }
+    assert!(figure("maximum", "none", "requests_per_second") > 0.0);
+    let shipped = figure("catch_up", "async 1", "wire_bytes_per_missing_byte");
+    assert!((0.9..1.5).contains(&shipped), "{shipped}: {text}");
+    assert!(figure("full_sync", "async 1", "wire_bytes_to_replica") > 500_000.0, "{text}");
+    let page = std::fs::read_to_string(html).unwrap();
+    assert!(page.contains("semi-sync 1") && page.matches("<svg").count() > 5 && !page.contains("http"), "{page}");
+    let left = std::fs::read_dir(home.path()).unwrap().count();
+    assert_eq!(left, 2, "the data directories are gone");
+}

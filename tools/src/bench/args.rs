@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use super::connection::Target;
 use super::keys::Distribution;
 use super::mix::Mix;
+use super::replication::Replication;
 use super::trace::Trace;
 use super::value::{CHECKED, LONGEST};
 
@@ -31,6 +32,8 @@ pub enum Command {
     Load(Box<Load>),
     /// Replays a trace of requests against a server that evicts, and through models of LRU, FIFO and S3-FIFO: the share of GETs that miss.
     Trace(Box<Trace>),
+    /// Starts a primary and replicas of its own over links with a delay, and measures what each mode costs and loses.
+    Replication(Box<Replication>),
 }
 
 /// Where to connect and as whom.

@@ -59,13 +59,21 @@ pub enum BenchError {
         /// Why.
         reason: String,
     },
-    /// The connection broke during the replay.
-    #[error("{address} closed the connection in the middle of the trace: {source}")]
+    /// The connection broke during the measurement.
+    #[error("{address} closed the connection in the middle of the measurement: {source}")]
     Broken {
         /// Where.
         address: String,
         /// Why.
         source: io::Error,
+    },
+    /// A server that this program started does not do what it should.
+    #[error("{node}: {reason}")]
+    Node {
+        /// Which.
+        node: String,
+        /// What it does.
+        reason: String,
     },
     /// A file could not be written.
     #[error("cannot write {}: {source}", path.display())]

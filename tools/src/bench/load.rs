@@ -45,7 +45,8 @@ pub(super) fn run(load: &Load, out: &mut dyn Write) -> Result<Outcome, BenchErro
     Ok(if right { Outcome::Right } else { Outcome::Wrong })
 }
 
-fn maker(load: &Load) -> Maker {
+/// Makes the requests of a load.
+pub(super) fn maker(load: &Load) -> Maker {
     let names = Names::new(&load.key_prefix, load.hash_tag.as_deref(), load.keys);
     let values = Values::new(names, load.seed, !load.unchecked);
     let expires = load.ttl.is_some() || load.mix.has(Op::Expire);
@@ -54,7 +55,8 @@ fn maker(load: &Load) -> Maker {
     Maker::new(&load.key_prefix, load.hash_tag.as_deref(), load.keys, values, load.ttl, book)
 }
 
-fn main_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'a> {
+/// The load itself.
+pub(super) fn main_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'a> {
     Plan {
         target,
         maker,
@@ -74,7 +76,7 @@ fn main_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'
 }
 
 /// Every key once, as fast as it goes.
-fn fill_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'a> {
+pub(super) fn fill_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'a> {
     Plan {
         mix: Mix::only(Op::Set),
         distribution: Distribution::Sequential,
@@ -87,7 +89,8 @@ fn fill_plan<'a>(load: &'a Load, target: &'a Target, maker: &'a Maker) -> Plan<'
     }
 }
 
-fn measure(mut plan: Plan<'_>, load: &Load, out: &mut dyn Write, interval: Option<f64>) -> Result<Measured, BenchError> {
+/// Carries a plan out.
+pub(super) fn measure(mut plan: Plan<'_>, load: &Load, out: &mut dyn Write, interval: Option<f64>) -> Result<Measured, BenchError> {
     let deadline = load.server.deadline();
     let mut streams = (0..load.clients).map(|_| plan.target.connect_until(deadline)).collect::<Result<Vec<_>, _>>()?;
     // The time starts when all are connected.

@@ -13,6 +13,7 @@ mod judge;
 mod keys;
 mod load;
 mod mix;
+mod replication;
 mod reply;
 mod report;
 mod request;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use args::{Args, Command, Load, Server};
 pub use error::BenchError;
+pub use replication::Replication;
 pub use trace::Trace;
 
 use std::io::Write;
@@ -55,5 +57,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, BenchError> {
     match &args.command {
         Command::Load(options) => load::run(options, out),
         Command::Trace(options) => trace::run(options, out),
+        Command::Replication(options) => replication::run(options, out),
     }
 }

@@ -52,4 +52,12 @@ impl Log {
         manifest.epochs.push(epoch);
         self.store_manifest(&mut manifest)
     }
+
+    /// Takes back epochs whose first entry could not be appended.
+    pub(crate) fn forget_unbegun_epochs(&self) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        let written = self.durability.written();
+        manifest.epochs.retain(|epoch| epoch.first <= written);
+        self.store_manifest(&mut manifest)
+    }
 }

@@ -46,7 +46,10 @@ impl Shard {
             Epoch { number: promoted(tail.epoch), writer: WriterId(rand::random()), first: tail.next }
         };
         self.log.add_epoch(epoch)?;
-        crate::recovery::start_epoch(&self.log, &self.index, epoch, self.options.clock.now())?;
+        if let Err(error) = crate::recovery::start_epoch(&self.log, &self.index, epoch, self.options.clock.now()) {
+            self.log.forget_unbegun_epochs()?;
+            return Err(error);
+        }
         Ok(epoch.number)
     }
 
@@ -104,7 +107,11 @@ impl Shard {
         let start = EpochStart::decode(op.body).map_err(|error| self.undecodable(error))?;
         let head = entry.head();
         self.log.add_epoch(Epoch { number: head.epoch, writer: start.writer, first: head.lsn })?;
-        self.log.append_replicated(entry)?;
+        if let Err(error) = self.log.append_replicated(entry) {
+            // Listed and not begun, it would be taken for that of whatever comes to stand there.
+            self.log.forget_unbegun_epochs()?;
+            return Err(error);
+        }
         self.log.tail.lock().writer = start.writer;
         Ok(())
     }

@@ -88,7 +88,8 @@ impl Staging {
         let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
         let directory = incoming.subdirectory(&shard_name(shard)).map_err(StorageError::io("create", root.path(&name)))?;
         let mut staging = Self { directory, files: HashMap::new(), syncer: Syncer::start()? };
-        let mut sealed_then = staging.sealed(source);
+        let origin = Origin { node: source, boot: u128::from_be_bytes(root.boot_id()) };
+        let mut sealed_then = staging.sealed(origin);
         if staging.exists(MANIFEST)? {
             // It was whole, and perhaps opened.
             sealed_then.clear();
@@ -97,7 +98,7 @@ impl Staging {
             staging.clear()?;
         }
         let sealed_now: Vec<_> = files.iter().filter(|file| file.sealed).map(|file| (file.name.clone(), file.bytes)).collect();
-        staging.store(SOURCE, &encode_source(source, &sealed_now))?;
+        staging.store(SOURCE, &encode_source(origin, &sealed_now))?;
         let there = files.iter().map(|file| {
             let same = file.sealed && sealed_then.contains(&(file.name.clone(), file.bytes));
             staging.expect(file, same)
@@ -106,13 +107,13 @@ impl Staging {
         Ok((staging, there))
     }
 
-    /// The sealed files, with their lengths, of the attempt before, if that was of the same node.
-    fn sealed(&self, source: NodeId) -> Vec<(String, u64)> {
+    /// The sealed files, with their lengths, of the attempt before, if that was of the same origin.
+    fn sealed(&self, origin: Origin) -> Vec<(String, u64)> {
         let read = || {
             let file = self.directory.open_read_only(SOURCE).ok()?;
             let mut bytes = vec![0; file.len().ok()? as usize];
             file.read_at(0, &mut bytes).ok()?;
-            decode_source(&String::from_utf8(bytes).ok()?, source)
+            decode_source(&String::from_utf8(bytes).ok()?, origin)
         };
         read().unwrap_or_default()
     }
@@ -163,7 +164,7 @@ impl Staging {
         let path = self.directory.path(name);
         let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "a piece of a file that nobody announced");
         let Arriving { file, bytes: all } = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
-        file.allocate(offset, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
+        // Not allocated first: what a kill leaves of the file is as long as what was written of it.
         file.write_at(offset, bytes).map_err(StorageError::io("write", &path))?;
         if offset + bytes.len() as u64 == *all {
             self.syncer.sync(file);
@@ -196,15 +197,24 @@ impl Staging {
     }
 }
 
-/// A line for the node, then one for each file: its length and its name.
-fn encode_source(source: NodeId, sealed: &[(String, u64)]) -> Vec<u8> {
-    let files: String = sealed.iter().map(|(name, bytes)| format!("{bytes} {name}\n")).collect();
-    format!("{}\n{files}", source.0).into_bytes()
+/// Where files came from, and in which run of this machine: what was written and not synced may be gone after another start of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Origin {
+    node: NodeId,
+    boot: u128,
 }
 
-fn decode_source(text: &str, source: NodeId) -> Option<Vec<(String, u64)>> {
+/// A line for the origin, then one for each file: its length and its name.
+fn encode_source(origin: Origin, sealed: &[(String, u64)]) -> Vec<u8> {
+    let files: String = sealed.iter().map(|(name, bytes)| format!("{bytes} {name}\n")).collect();
+    format!("{} {:032x}\n{files}", origin.node.0, origin.boot).into_bytes()
+}
+
+fn decode_source(text: &str, origin: Origin) -> Option<Vec<(String, u64)>> {
     let mut lines = text.lines();
-    if lines.next()?.parse() != Ok(source.0) {
+    let (node, boot) = lines.next()?.split_once(' ')?;
+    let found = Origin { node: NodeId(node.parse().ok()?), boot: u128::from_str_radix(boot, 16).ok()? };
+    if found != origin {
         return None;
     }
     lines.map(|line| line.split_once(' ').and_then(|(bytes, name)| Some((name.to_owned(), bytes.parse().ok()?)))).collect()

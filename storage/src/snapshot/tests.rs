@@ -15,11 +15,12 @@ use crate::error::StorageError;
 use crate::evict::EvictionPolicy;
 use crate::fs::{Directory, FaultyDirectory};
 use crate::log::{LogPiece, LogReader, NextInLog};
+use crate::manifest::Epoch;
 use crate::options::{Options, Role, SyncMode};
 use crate::segment::{Frame, SEGMENT_HEADER, SegmentHeader, SegmentReader};
 use crate::shard::Shard;
 use crate::shard::testing::run;
-use crate::types::{Db, EpochNumber, Lsn, NodeId, SLOTS, ShardId, Slot, UnixMillis};
+use crate::types::{Db, EpochNumber, Lsn, NodeId, SLOTS, ShardId, Slot, UnixMillis, WriterId};
 
 fn options(role: Role) -> Options {
     let small = Options { segment_size: 1 << 20, index_reserve: 256 << 20, checkpoint_bytes: u64::MAX, ..Options::default() };
@@ -90,7 +91,7 @@ fn stream(primary: &Shard, replica: &Shard, rng: &mut StdRng) -> Result<(), Stor
         with_values = matches!(next, NextInLog::Values(_));
         match next {
             NextInLog::Values(ids) => ids.into_iter().for_each(|id| send_value(primary, replica, id)),
-            NextInLog::Piece(piece) => assert_eq!(replica.replicate(piece.bytes()).unwrap(), piece.last),
+            NextInLog::Piece(piece) => assert_eq!(replica.replicate(piece.bytes())?, piece.last),
         }
     }
     assert_eq!(replica.written_lsn(), primary.written_lsn());
@@ -347,4 +348,31 @@ fn what_a_replica_has_beyond_the_common_log_is_kept_in_a_file_that_reads_as_a_se
     let reader = SegmentReader::resume(&bytes, header.seed(), header.continuity(), SEGMENT_HEADER, common, EpochNumber(0));
     let lsns: Vec<_> = reader.map(|frame| if let (_, Frame::Entry(entry)) = frame.unwrap() { entry.head().lsn.0 } else { 0 }).collect();
     assert_eq!(lsns, (common.0 + 1..=common.0 + 5).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_replica_whose_disk_is_full_goes_on_where_it_stopped() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let mut primary = open(&theirs.directory(), Role::Primary);
+    let replica = resync(&primary, &ours.directory(), &open(&ours.directory(), Role::Replica), Aside::Remove, rng).shard;
+    let before = replica.log().lineage();
+    let put =
+        |shard: &Shard, n: u32| run(shard, |txn| txn.put(Db(0), &shard.key(format!("k{n}").as_bytes()), &[7; 200_000], None)).unwrap();
+    (0..40).for_each(|n| put(&primary, n));
+    primary.close().unwrap();
+    drop(primary);
+    primary = open(&theirs.directory(), Role::Primary);
+    ours.set_capacity(ours.used());
+    assert!(stream(&primary, &replica, rng).is_err());
+    let full = replica.log().lineage();
+    assert!(full.epochs == before.epochs && full.last < primary.written_lsn(), "{full:?}");
+    // An epoch that is listed and finds no room is not that of whatever comes to stand there.
+    let begins = Epoch { number: EpochNumber(9), writer: WriterId(9), first: replica.written_lsn().next() };
+    replica.log().add_epoch(begins).unwrap();
+    replica.log().forget_unbegun_epochs().unwrap();
+    ours.set_capacity(u64::MAX);
+    std::thread::sleep(Duration::from_millis(300));
+    stream(&primary, &replica, rng).unwrap();
+    assert_eq!(replica.log().lineage().epochs, primary.log().lineage().epochs);
 }

@@ -47,10 +47,11 @@ impl Log {
         if manifest.epochs.last() == Some(&epoch) {
             return Ok(());
         }
+        let before = manifest.epochs.clone();
         // Of an attempt that failed before the entry was appended.
         manifest.epochs.retain(|known| known.first < epoch.first);
         manifest.epochs.push(epoch);
-        self.store_manifest(&mut manifest)
+        self.store_manifest(&mut manifest).inspect_err(|_| manifest.epochs = before)
     }
 
     /// Takes back epochs whose first entry could not be appended.

@@ -369,9 +369,10 @@ fn a_replica_whose_disk_is_full_goes_on_where_it_stopped() {
     assert!(full.epochs == before.epochs && full.last < primary.written_lsn(), "{full:?}");
     // An epoch that is listed and finds no room is not that of whatever comes to stand there.
     let begins = Epoch { number: EpochNumber(9), writer: WriterId(9), first: replica.written_lsn().next() };
+    assert!(replica.log().add_epoch(begins).is_err());
+    ours.set_capacity(u64::MAX);
     replica.log().add_epoch(begins).unwrap();
     replica.log().forget_unbegun_epochs().unwrap();
-    ours.set_capacity(u64::MAX);
     std::thread::sleep(Duration::from_millis(300));
     stream(&primary, &replica, rng).unwrap();
     assert_eq!(replica.log().lineage().epochs, primary.log().lineage().epochs);

@@ -23,6 +23,7 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "exec",
         "All of it is one entry of the log: after a crash all of it is there, or none. What a failing command wrote before its error is taken back.",
     ),
+    ("failover", "Once the replica was told to take over ABORT is refused: it may lead already."),
     ("info", "Fields of Esker's own stand beside those of Redis: docs/operations.md lists them."),
     ("lastsave", "The time of the newest checkpoint."),
     ("latency|doctor", "Our own words; `fsync` and `checkpoint` are events of Esker's own."),

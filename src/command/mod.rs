@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod expire;
 mod extended_float;
+mod failover;
 mod gates;
 mod help;
 mod history;

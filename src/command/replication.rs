@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Call, CommandError, Effect, Flags, Group, Keys, Spec, parse_integer};
 use crate::replication::driver::Target;
+use crate::replication::status::Failover;
 use crate::replication::wire::VERSION;
 
 const ROW: Spec = Spec {
@@ -54,6 +55,9 @@ pub const SPECS: &[Spec] = &[
 ];
 
 fn replicaof(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    if call.server.replication().failover != Failover::None {
+        return Err(CommandError::Text("ERR REPLICAOF not allowed while failing over."));
+    }
     let force = match call.args {
         [_, _, _] => false,
         [_, _, _, force] if force.eq_ignore_ascii_case(b"force") => true,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use esker_storage::types::UnixMillis;
 use parking_lot::RwLock;
@@ -30,6 +30,8 @@ pub struct Clients {
     last_id: AtomicU64,
     pause: AtomicU8,
     pause_until: AtomicI64,
+    /// Writes are held back apart from that: for a failover, which nobody's CLIENT UNPAUSE ends.
+    holds_writes: AtomicBool,
     resumed: Notify,
 }
 
@@ -73,7 +75,7 @@ impl Clients {
 
     /// Holds commands back until `until`. A pause that runs is never made weaker or shorter.
     pub fn pause(&self, what: Pause, until: UnixMillis, now: UnixMillis) {
-        let (what, until) = match self.paused(now) {
+        let (what, until) = match self.paused_until(now) {
             Pause::None => (what, until.0),
             running => (what.max(running), until.0.max(self.pause_until.load(Ordering::Relaxed))),
         };
@@ -94,12 +96,24 @@ impl Clients {
     #[inline]
     #[must_use]
     pub fn may_be_paused(&self) -> bool {
-        self.pause.load(Ordering::Relaxed) != Pause::None as u8
+        self.pause.load(Ordering::Relaxed) != Pause::None as u8 || self.holds_writes.load(Ordering::Relaxed)
+    }
+
+    /// Holds writes back until told otherwise.
+    pub fn hold_writes(&self, hold: bool) {
+        self.holds_writes.store(hold, Ordering::SeqCst);
+        self.resumed.notify_waiters();
     }
 
     /// What is held back now.
     #[must_use]
     pub fn paused(&self, now: UnixMillis) -> Pause {
+        let held = if self.holds_writes.load(Ordering::SeqCst) { Pause::Writes } else { Pause::None };
+        self.paused_until(now).max(held)
+    }
+
+    /// What CLIENT PAUSE holds back now.
+    fn paused_until(&self, now: UnixMillis) -> Pause {
         let pause = match self.pause.load(Ordering::Acquire) {
             0 => return Pause::None,
             1 => Pause::Writes,
@@ -124,10 +138,11 @@ impl Clients {
 
     /// Returns when the pause changes or has run out.
     pub(super) async fn pause_change(&self, now: UnixMillis) {
-        let left = self.pause_until.load(Ordering::Relaxed).saturating_sub(now.0).max(1);
-        let left = std::time::Duration::from_millis(left.unsigned_abs());
         // The pause may end between the command's look and this wait: never wait long without looking again.
-        let wait = left.min(std::time::Duration::from_millis(100));
+        const LONGEST: i64 = 100;
+        let left = self.pause_until.load(Ordering::Relaxed).saturating_sub(now.0);
+        let left = if self.holds_writes.load(Ordering::Relaxed) { LONGEST } else { left.clamp(1, LONGEST) };
+        let wait = std::time::Duration::from_millis(left.unsigned_abs());
         let _ = tokio::time::timeout(wait, self.resumed.notified()).await;
     }
 }
@@ -169,5 +184,17 @@ mod tests {
         assert_eq!(clients.paused(UnixMillis(150)), Pause::Writes);
         clients.resume();
         assert_eq!(clients.paused(UnixMillis(150)), Pause::None);
+    }
+
+    #[test]
+    fn what_a_failover_holds_back_no_client_lets_go() {
+        let clients = Clients::default();
+        clients.hold_writes(true);
+        clients.pause(Pause::All, UnixMillis(100), UnixMillis(0));
+        assert_eq!(clients.paused(UnixMillis(50)), Pause::All);
+        clients.resume();
+        assert_eq!(clients.paused(UnixMillis(50)), Pause::Writes);
+        clients.hold_writes(false);
+        assert!(!clients.may_be_paused());
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod commit;
 pub mod driver;
+pub mod failover;
 pub mod feed;
 pub mod follow;
 pub mod lineage;

@@ -43,10 +43,15 @@ pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut order
             (Some(target), None) => {
                 tokio::select! {
                     order = orders.recv() => order,
-                    () = follow(&server, &root, target) => continue,
+                    () = follow(&server, &root, target) => None,
                 }
             }
         };
+        if order.is_none() && target.is_some() && server.config.replicaof().is_none() {
+            // It was told to take over by the one that it followed.
+            target = None;
+            continue;
+        }
         let Some(Order { target: wanted, done }) = order else { return };
         server.links.set_streaming(false);
         let outcome = if wanted.is_some() && wanted == target { Ok(()) } else { obey(&server, wanted.as_ref()) };
@@ -62,11 +67,12 @@ pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut order
 }
 
 /// Changes what this node is.
-fn obey(server: &Server, target: Option<&Target>) -> Result<(), String> {
+pub(super) fn obey(server: &Server, target: Option<&Target>) -> Result<(), String> {
     let shard = server.shard_owned();
     match target {
         Some(target) => {
-            if !shard.is_replica() {
+            // After a failover the log is a replica's already, and what is promised is decided here still.
+            if !shard.is_replica() || server.links.is_primary() {
                 shard.become_replica();
                 links::begin(server);
             }
@@ -94,7 +100,10 @@ async fn follow(server: &Arc<Server>, root: &Arc<dyn Directory>, target: &Target
     loop {
         following.note(LinkState::Connecting);
         let outcome = match tokio::time::timeout(PATIENCE, greet(server, target)).await {
-            Ok(Ok((stream, input))) => following.run(stream, input).await,
+            Ok(Ok((stream, input))) => match following.run(stream, input).await {
+                Ok(_) if following.took_over() => return,
+                outcome => outcome,
+            },
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LinkError::Refused("no answer".to_owned())),
         };

@@ -78,6 +78,16 @@ impl Feeds {
         self.growth.notify_waiters();
     }
 
+    /// Has all links look around.
+    pub(super) fn wake(&self) {
+        self.growth.notify_waiters();
+    }
+
+    /// The replica's link.
+    pub(super) fn link_of(&self, replica: NodeId) -> Option<u64> {
+        self.current.lock().get(&replica).copied()
+    }
+
     /// Whether the replica has a newer link.
     pub(super) fn is_superseded(&self, replica: NodeId, number: u64) -> bool {
         self.current.lock().get(&replica).is_some_and(|current| *current != number)

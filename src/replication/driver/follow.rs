@@ -6,10 +6,10 @@ use std::time::Duration;
 use esker_storage::fs::Directory;
 use esker_storage::shard::ValueReceiver;
 use esker_storage::snapshot::{Expected, Staging};
-use esker_storage::types::{HistoryId, NodeId, ShardId};
+use esker_storage::types::{EpochNumber, HistoryId, NodeId, ShardId};
 use tokio::net::TcpStream;
 
-use super::dial::Target;
+use super::dial::{Target, obey};
 use super::frames::{Frames, LinkError};
 use super::install::install;
 use super::links::{lineage_of, live_keys, now};
@@ -35,6 +35,7 @@ pub(super) struct Following {
     value: Option<ValueReceiver>,
     pause: Duration,
     over: Option<Bye>,
+    took_over: bool,
 }
 
 impl Following {
@@ -51,7 +52,7 @@ impl Following {
         };
         let follow = Follow::new(Options { timeout, ..Options::default() }, me);
         let (server, root) = (Arc::clone(server), Arc::clone(root));
-        Self { server, root, shard, follow, staging: None, value: None, pause: Duration::ZERO, over: None }
+        Self { server, root, shard, follow, staging: None, value: None, pause: Duration::ZERO, over: None, took_over: false }
     }
 
     /// Serves one connection until it is over; why it is.
@@ -93,6 +94,9 @@ impl Following {
 
     /// Says how far the log is, when nothing waits to be read.
     async fn tell_progress(&mut self, frames: &mut Frames) -> Result<(), LinkError> {
+        if self.took_over {
+            return Ok(());
+        }
         if self.follow.is_streaming() {
             if self.server.config.hot().replication_mode() == ReplicationMode::Sync && self.shard.flushed_lsn() < self.shard.written_lsn() {
                 self.shard.flush_log()?;
@@ -152,10 +156,26 @@ impl Following {
             }
             Action::Apply(entries) => self.apply(&entries, out)?,
             Action::WriteValue { piece, complete } => self.write_value(&piece, complete)?,
+            Action::TakeOver => {
+                let outcome = self.take_over();
+                self.follow.took_over(outcome, at, out);
+            }
             Action::Close(bye) => self.over = Some(bye),
             Action::Reconnect { after } => self.pause = Duration::from_millis(after.0),
         }
         Ok(())
+    }
+
+    /// Becomes the primary.
+    fn take_over(&mut self) -> Result<EpochNumber, String> {
+        obey(&self.server, None)?;
+        self.took_over = true;
+        Ok(self.shard.log().epoch())
+    }
+
+    /// Whether this node is the primary now.
+    pub(super) fn took_over(&self) -> bool {
+        self.took_over
     }
 
     fn standing(&self) -> Standing {

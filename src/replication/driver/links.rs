@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::dial::{self, Target};
+use super::failover::{self, Failovers};
 use super::feeds::{Feeds, Kept, PeerSocket};
 use super::promise::{Promise, mode};
 use super::serve::serve;
@@ -41,6 +42,7 @@ pub struct Order {
 pub struct Links {
     feeds: Feeds,
     promise: Promise,
+    pub(super) failovers: Failovers,
     running: Mutex<Running>,
     streaming: AtomicBool,
     leads: AtomicBool,
@@ -61,6 +63,7 @@ impl Links {
         Self {
             feeds: Feeds::default(),
             promise: Promise::new(workers),
+            failovers: Failovers::default(),
             running: Mutex::default(),
             streaming: AtomicBool::new(false),
             leads: AtomicBool::new(true),
@@ -77,7 +80,7 @@ impl Links {
     }
 
     /// Whether what is promised is decided here.
-    fn is_primary(&self) -> bool {
+    pub(super) fn is_primary(&self) -> bool {
         self.leads.load(Ordering::Relaxed)
     }
 
@@ -151,10 +154,12 @@ impl Links {
         let mut running = server.links.running.lock();
         (running.feeds, running.orders) = (Some(feeds.handle().clone()), Some(orders));
         let (own, stop) = (Arc::clone(server), Arc::clone(&server.links.stop));
+        let failovers = failover::run(Arc::clone(server), server.links.failovers.wishes());
         let run = move || {
             feeds.block_on(async {
                 tokio::select! {
                     () = tidy(own) => {}
+                    () = failovers => {}
                     () = stop.notified() => {}
                 }
             });

@@ -4,6 +4,7 @@
 //! or applying entries may wait for the medium; that holds up links, and nobody else.
 
 mod dial;
+mod failover;
 mod feeds;
 mod follow;
 mod frames;

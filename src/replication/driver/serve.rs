@@ -120,7 +120,9 @@ impl Serving {
         let seen = self.seen;
         let shard = Arc::clone(&self.shard);
         let is_async = !server.waits_for_replicas();
-        let has_grown = || shard.written_lsn() > seen.0 || (!is_async && server.links.committed(&shard) > seen.1);
+        let (failovers, number) = (&server.links.failovers, self.number);
+        let has_grown =
+            || failovers.is_due(number) || shard.written_lsn() > seen.0 || (!is_async && server.links.committed(&shard) > seen.1);
         tokio::select! {
             arrived = self.frames.arrived() => {
                 arrived?;
@@ -134,7 +136,18 @@ impl Serving {
             () = tokio::time::sleep(Duration::from_millis(until.0)) => self.with(Feed::tick),
         }
         self.look_at_log();
+        self.hand_over();
         Ok(())
+    }
+
+    /// Tells the replica to take over, if it is to.
+    fn hand_over(&mut self) {
+        let server = Arc::clone(&self.server);
+        server.links.failovers.send(self.number, self.replica(), |order| {
+            let mut told = false;
+            self.with(|feed, now, out| told = feed.take_over(order, now, out));
+            told
+        });
     }
 
     fn take_messages(&mut self) -> Result<(), LinkError> {
@@ -188,6 +201,7 @@ impl Serving {
             Action::ReadLog { from, most, values_sent } => self.read_log(from, most, values_sent).await?,
             Action::SendValue { id, total, offset, len } => self.send_value(id, total, offset, len).await?,
             Action::Progress(ack) => self.progress(ack),
+            Action::TookOver(answer) => self.server.links.failovers.answered(self.number, answer),
             Action::Close(bye) => self.over = Some(bye),
         }
         Ok(())

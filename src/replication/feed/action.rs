@@ -4,7 +4,7 @@ use esker_storage::types::Lsn;
 
 use crate::replication::lineage::{Lineage, Refusal};
 use crate::replication::time::Millis;
-use crate::replication::wire::{Ack, Bye, Message, SnapshotId};
+use crate::replication::wire::{Ack, Bye, Message, SnapshotId, TookOver};
 
 /// How a link behaves.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,8 @@ pub enum Action {
     },
     /// The replica acknowledged.
     Progress(Ack),
+    /// The replica was told to take over, and has answered.
+    TookOver(TookOver),
     /// The link is over: flush what was sent, close the connection.
     Close(Bye),
 }

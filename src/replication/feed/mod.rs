@@ -16,7 +16,7 @@ use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId};
 
 use super::lineage::{Keys, Lineage, Plan, Refusal, RefusalCode, common_prefix, compare};
 use super::time::{Millis, Now};
-use super::wire::{Ack, Bye, ByeCode, Heartbeat, Hello, Listing, Message, SnapshotId, VERSION, Welcome, WelcomePlan};
+use super::wire::{Ack, Bye, ByeCode, Heartbeat, Hello, Listing, Message, SnapshotId, TakeOver, VERSION, Welcome, WelcomePlan};
 
 mod action;
 mod ship;
@@ -73,6 +73,8 @@ pub struct Feed {
     room: u64,
     heard: Millis,
     spoke: Millis,
+    /// The replica was told to take over.
+    handing_over: bool,
 }
 
 impl Feed {
@@ -95,6 +97,7 @@ impl Feed {
             room: 0,
             heard: now.at,
             spoke: now.at,
+            handing_over: false,
         }
     }
 
@@ -152,6 +155,10 @@ impl Feed {
             (Message::Ack(ack), Phase::Streaming(_)) => self.ack(ack, now, out),
             // In other phases a sign of life: what it names may be of a log that is about to be replaced.
             (Message::Ack(_), _) => {}
+            (Message::TookOver(answer), Phase::Streaming(_)) if self.handing_over => {
+                self.handing_over = false;
+                out.push(Action::TookOver(answer));
+            }
             (Message::Bye(bye), _) => self.end(bye, out),
             (_, _) => self.leave(ByeCode::Protocol, "a message that does not belong here", out),
         }
@@ -254,6 +261,17 @@ impl Feed {
         (self.written, self.epoch) = (written, epoch);
         self.committed = self.committed.max(committed);
         self.pump(now, out);
+    }
+
+    /// Tells the replica to take over, if it has acknowledged all that it has to have; whether it was told. The log grows no more.
+    pub fn take_over(&mut self, order: TakeOver, now: Now, out: &mut Vec<Action>) -> bool {
+        let has_all = order.force || (self.acked.written >= order.lsn && self.written <= order.lsn);
+        if !matches!(self.phase, Phase::Streaming(_)) || self.handing_over || !has_all {
+            return false;
+        }
+        self.handing_over = true;
+        self.send(Message::TakeOver(order), now, out);
+        true
     }
 
     /// The socket can take so many bytes more.

@@ -4,7 +4,7 @@ use esker_storage::manifest::Epoch;
 use esker_storage::types::{HistoryId, UnixMillis, WriterId};
 
 use super::*;
-use crate::replication::wire::{File, Want};
+use crate::replication::wire::{File, TookOver, Want};
 
 fn at(millis: u64) -> Now {
     Now { at: Millis(millis), wall: UnixMillis(1_000_000 + millis as i64) }
@@ -299,4 +299,33 @@ fn a_broken_connection_lets_go_of_the_snapshot() {
     link.out.clear();
     link.feed.snapshot_opened(listing(), at(2), &mut link.out);
     assert_eq!(link.out, [Action::CloseSnapshot(SnapshotId(4))], "one that was opened too late");
+}
+
+#[test]
+fn a_replica_is_told_to_take_over_when_it_has_everything_and_once() {
+    let order = TakeOver { lsn: Lsn(10), epoch: EpochNumber(1), force: false };
+    let mut link = Link::streaming();
+    link.room(1000);
+    link.read(LogRead::Entries { last: Lsn(10), bytes: 10 });
+    link.told(ack(9, 0));
+    assert!(!link.feed.take_over(order, at(1), &mut link.out), "it lacks an entry");
+    link.told(ack(10, 0));
+    assert!(link.feed.take_over(order, at(1), &mut link.out));
+    assert_eq!(std::mem::take(&mut link.out), [Action::Send(Message::TakeOver(order))]);
+    assert!(!link.feed.take_over(order, at(1), &mut link.out));
+    let answer = TookOver { epoch: EpochNumber(2), refused: String::new() };
+    assert_eq!(link.told(Message::TookOver(answer.clone())), [Action::TookOver(answer.clone())]);
+    assert!(closes(&link.told(Message::TookOver(answer)), ByeCode::Protocol), "nobody asked");
+}
+
+#[test]
+fn a_primary_whose_log_has_grown_hands_nothing_over_unless_it_is_forced() {
+    let mut link = Link::streaming();
+    link.room(1000);
+    link.read(LogRead::Entries { last: Lsn(10), bytes: 10 });
+    link.told(ack(10, 0));
+    link.grew(11, 0);
+    let order = TakeOver { lsn: Lsn(10), epoch: EpochNumber(1), force: false };
+    assert!(!link.feed.take_over(order, at(1), &mut link.out));
+    assert!(link.feed.take_over(TakeOver { force: true, ..order }, at(1), &mut link.out));
 }

@@ -96,6 +96,8 @@ pub enum Action<'a> {
         /// It is the last: sync the file.
         complete: bool,
     },
+    /// Become the primary; answer with [`took_over`](super::Follow::took_over).
+    TakeOver,
     /// The link is over: flush what was sent, close the connection.
     Close(Bye),
     /// Dial again after this pause, authenticate, and say [`connected`](super::Follow::connected) or [`disconnected`](super::Follow::disconnected).

@@ -4,7 +4,7 @@
 //!               ┌────────────────────────── snapshot done ────────────────────────────┐
 //!               v                                                                     │
 //! Idle ──> Standing ──> Greeting ──┬── snapshot ──> Saving ──> Staging ──> Fetching ──> Installing
-//!  ^                               └── continue ──> Streaming
+//!  ^                               └── continue ──> Streaming ── told to ──> TakingOver ── done: no link any more
 //!  └─ anything that breaks the protocol, a refusal, silence, a broken connection: a pause, and again
 //! ```
 //!
@@ -20,7 +20,8 @@ use esker_storage::types::{EpochNumber, Lsn, NodeId, UnixMillis};
 use super::lineage::{Keys, Lineage, Plan, RefusalCode, common_prefix, compare};
 use super::time::Millis;
 use super::wire::{
-    Ack, Bye, ByeCode, Entries, Heartbeat, Hello, Listing, Message, Piece, SnapshotId, VERSION, ValuePiece, Welcome, WelcomePlan,
+    Ack, Bye, ByeCode, Entries, Heartbeat, Hello, Listing, Message, Piece, SnapshotId, TakeOver, TookOver, VERSION, ValuePiece, Welcome,
+    WelcomePlan,
 };
 
 mod action;
@@ -50,6 +51,8 @@ enum Phase {
     Installing(SnapshotId),
     /// The log comes in.
     Streaming,
+    /// The driver has this node take over.
+    TakingOver,
 }
 
 /// The replica's side of a link, over all its connections.
@@ -206,6 +209,7 @@ impl Follow {
             Message::Entries(entries) => self.entries(entries, now, out),
             Message::ValuePiece(piece) => self.value_piece(piece, out),
             Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
+            Message::TakeOver(order) => self.take_over(&order, now, out),
             Message::Bye(bye) => {
                 self.end(bye, out);
                 Ok(())
@@ -384,6 +388,44 @@ impl Follow {
         self.committed = self.committed.max(heartbeat.committed);
         self.primary_time = heartbeat.time;
         Ok(())
+    }
+
+    fn take_over(&mut self, order: &TakeOver, now: Millis, out: &mut Vec<Action<'_>>) -> Result<(), &'static str> {
+        if !self.is_streaming() {
+            return Err("an order to take over that does not belong here");
+        }
+        let written = self.local.written;
+        let refused = if order.epoch < self.epoch {
+            format!("it has heard of epoch {}", self.epoch.0)
+        } else if !order.force && (written != order.lsn || self.received != order.lsn) {
+            format!("its log goes up to LSN {written}, not {}", order.lsn)
+        } else {
+            self.phase = Phase::TakingOver;
+            out.push(Action::TakeOver);
+            return Ok(());
+        };
+        self.send(Message::TookOver(TookOver { epoch: EpochNumber(0), refused }), now, out);
+        Ok(())
+    }
+
+    /// Answers [`Action::TakeOver`]: the epoch that this node writes now, or why it does not.
+    pub fn took_over(&mut self, outcome: Result<EpochNumber, String>, now: Millis, out: &mut Vec<Action<'_>>) {
+        if !matches!(self.phase, Phase::TakingOver) {
+            return;
+        }
+        match outcome {
+            Ok(epoch) => {
+                self.send(Message::TookOver(TookOver { epoch, refused: String::new() }), now, out);
+                self.end(Bye { code: ByeCode::RoleChanged, reason: "this node has taken over".to_owned() }, out);
+            }
+            Err(mut refused) => {
+                self.phase = Phase::Streaming;
+                if refused.is_empty() {
+                    refused.push_str("it could not");
+                }
+                self.send(Message::TookOver(TookOver { epoch: EpochNumber(0), refused }), now, out);
+            }
+        }
     }
 
     /// The replica's log has come so far. Does not acknowledge by itself but after many bytes: see [`Self::drained`].

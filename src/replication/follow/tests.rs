@@ -238,3 +238,44 @@ fn pauses_double_until_a_link_is_made() {
     let actions = refused.told(welcome(lineage(&[(1, 1)], 5), plan));
     assert_eq!(actions.last(), Some(&Action::Reconnect { after: Millis(5000) }), "who is refused need not hurry");
 }
+
+fn take_over(lsn: u64, epoch: u32, force: bool) -> Message<'static> {
+    Message::TakeOver(TakeOver { lsn: Lsn(lsn), epoch: EpochNumber(epoch), force })
+}
+
+fn refuses(actions: &[Action<'_>]) -> bool {
+    matches!(actions, [Action::Send(Message::TookOver(answer))] if !answer.refused.is_empty())
+}
+
+#[test]
+fn a_replica_takes_over_only_with_the_whole_log_of_the_newest_epoch() {
+    let mut link = Link::streaming();
+    assert!(refuses(&link.told(take_over(6, 1, false))), "an entry is missing");
+    assert!(refuses(&link.told(take_over(4, 1, false))), "the order is of another log");
+    link.told(beat(5, 0, 2));
+    assert!(refuses(&link.told(take_over(5, 1, true))), "an older epoch");
+    link.told(Message::Entries(entries(6, 6, 0)));
+    assert!(refuses(&link.told(take_over(6, 2, false))), "received, and not applied yet");
+    link.0.progress(Lsn(6), Lsn(0), Lsn(6));
+    assert_eq!(link.told(take_over(6, 2, false)), [Action::TakeOver]);
+    let mut out = Vec::new();
+    link.0.took_over(Ok(EpochNumber(3)), Millis(1), &mut out);
+    assert_eq!(out[0], Action::Send(Message::TookOver(TookOver { epoch: EpochNumber(3), refused: String::new() })));
+    assert!(ends(&out, ByeCode::RoleChanged));
+}
+
+#[test]
+fn a_replica_that_cannot_take_over_follows_on() {
+    let mut link = Link::streaming();
+    assert_eq!(link.told(take_over(9, 1, true)), [Action::TakeOver], "forced");
+    let mut out = Vec::new();
+    link.0.took_over(Err("no room".to_owned()), Millis(1), &mut out);
+    assert!(refuses(&out));
+    assert_eq!(link.told(Message::Entries(entries(6, 7, 6))), [Action::Apply(entries(6, 7, 6))]);
+}
+
+#[test]
+fn who_has_no_log_in_common_yet_is_told_nothing() {
+    let mut link = Link::greeting(lineage(&[(1, 1)], 5), 5);
+    assert!(ends(&link.told(take_over(5, 1, true)), ByeCode::Protocol));
+}

@@ -40,6 +40,8 @@ pub(super) static SNAPSHOT_DONE: Shape = flat(1);
 pub(super) static HEARTBEAT: Shape = flat(4);
 pub(super) static ACK: Shape = flat(4);
 pub(super) static BYE: Shape = flat(2);
+pub(super) static TAKE_OVER: Shape = flat(3);
+pub(super) static TOOK_OVER: Shape = flat(2);
 
 /// Checks that `bytes` are fields within the bounds of `shape`.
 pub(super) fn check(bytes: &[u8], shape: &Shape) -> Result<(), WireError> {
@@ -137,6 +139,8 @@ mod tests {
         assert_same(&HEARTBEAT, "Heartbeat");
         assert_same(&ACK, "Ack");
         assert_same(&BYE, "Bye");
+        assert_same(&TAKE_OVER, "TakeOver");
+        assert_same(&TOOK_OVER, "TookOver");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::error::WireError;
 use super::frame::FrameKind;
 use super::generated as proto;
 use super::message::{
-    Ack, Bye, ByeCode, Fetched, File, Heartbeat, Hello, Interrupted, Listing, Message, SnapshotId, Want, Welcome, WelcomePlan,
+    Ack, Bye, ByeCode, Fetched, File, Heartbeat, Hello, Interrupted, Listing, Message, SnapshotId, TakeOver, TookOver, Want, Welcome,
+    WelcomePlan,
 };
 use super::names::is_file_name;
 use crate::replication::lineage::{Lineage, RefusalCode};
@@ -40,6 +41,14 @@ pub(super) fn decode(kind: FrameKind, payload: &[u8]) -> Result<Message<'static>
             let bye: proto::Bye = parse(payload, &bounds::BYE)?;
             Message::Bye(Bye { code: ByeCode::from_number(bye.code), reason: text(bye.reason)? })
         }
+        FrameKind::TakeOver => {
+            let order: proto::TakeOver = parse(payload, &bounds::TAKE_OVER)?;
+            Message::TakeOver(TakeOver { lsn: Lsn(order.lsn), epoch: EpochNumber(order.epoch), force: order.force })
+        }
+        FrameKind::TookOver => {
+            let answer: proto::TookOver = parse(payload, &bounds::TOOK_OVER)?;
+            Message::TookOver(TookOver { epoch: EpochNumber(answer.epoch), refused: text(answer.refused)? })
+        }
         FrameKind::Entries | FrameKind::Piece | FrameKind::ValuePiece => return Err(WireError::Malformed("bulk message")),
     })
 }
@@ -68,6 +77,14 @@ pub(super) fn encode(message: &Message<'_>) -> (FrameKind, Vec<u8>) {
         Message::Bye(bye) => {
             let bye = proto::Bye { code: bye.code.to_number(), reason: shortened(&bye.reason), ..Default::default() };
             (FrameKind::Bye, written(&bye))
+        }
+        Message::TakeOver(order) => {
+            let (lsn, epoch, force) = (order.lsn.0, order.epoch.0, order.force);
+            (FrameKind::TakeOver, written(&proto::TakeOver { lsn, epoch, force, ..Default::default() }))
+        }
+        Message::TookOver(answer) => {
+            let answer = proto::TookOver { epoch: answer.epoch.0, refused: shortened(&answer.refused), ..Default::default() };
+            (FrameKind::TookOver, written(&answer))
         }
         Message::Entries(_) | Message::Piece(_) | Message::ValuePiece(_) => unreachable!("bulk messages are not encoded here"),
     }

@@ -31,13 +31,15 @@ pub enum FrameKind {
     Heartbeat,
     Ack,
     Bye,
+    TakeOver,
+    TookOver,
     Entries,
     Piece,
     ValuePiece,
 }
 
 impl FrameKind {
-    const ALL: [(u8, Self); 11] = [
+    const ALL: [(u8, Self); 13] = [
         (1, Self::Hello),
         (2, Self::Welcome),
         (3, Self::Listing),
@@ -46,6 +48,8 @@ impl FrameKind {
         (6, Self::Heartbeat),
         (7, Self::Ack),
         (8, Self::Bye),
+        (9, Self::TakeOver),
+        (10, Self::TookOver),
         (32, Self::Entries),
         (33, Self::Piece),
         (34, Self::ValuePiece),

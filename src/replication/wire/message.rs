@@ -20,6 +20,8 @@ pub enum Message<'a> {
     Heartbeat(Heartbeat),
     Ack(Ack),
     Bye(Bye),
+    TakeOver(TakeOver),
+    TookOver(TookOver),
     Entries(Entries<'a>),
     Piece(Piece<'a>),
     ValuePiece(ValuePiece<'a>),
@@ -236,6 +238,26 @@ pub struct Bye {
     pub code: ByeCode,
     /// Why, for people.
     pub reason: String,
+}
+
+/// Primary to replica: become the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeOver {
+    /// The last entry of the primary's log: there will be no other.
+    pub lsn: Lsn,
+    /// The primary's epoch.
+    pub epoch: EpochNumber,
+    /// Even without all entries.
+    pub force: bool,
+}
+
+/// Replica to primary: the answer to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TookOver {
+    /// The epoch that it writes now.
+    pub epoch: EpochNumber,
+    /// Why it has not taken over; empty: it has.
+    pub refused: String,
 }
 
 /// Primary to replica: a run of the log, frame by frame as it stands there.

@@ -53,6 +53,8 @@ fn messages() -> Vec<Message<'static>> {
         Message::Heartbeat(Heartbeat { written: Lsn(7), committed: Lsn(6), epoch: EpochNumber(4), time: UnixMillis(-1) }),
         Message::Ack(Ack { written: Lsn(7), flushed: Lsn(6), applied: Lsn(7), readable: Lsn(5) }),
         Message::Bye(Bye { code: ByeCode::Other(77), reason: String::new() }),
+        Message::TakeOver(TakeOver { lsn: Lsn(7), epoch: EpochNumber(3), force: true }),
+        Message::TookOver(TookOver { epoch: EpochNumber(4), refused: "no".to_owned() }),
         Message::Entries(Entries { first: Lsn(1), last: Lsn(2), committed: Lsn(0), raw: b"frames" }),
         Message::Piece(Piece { id: SnapshotId(8), file: 1, offset: 3, raw: b"bytes" }),
         Message::ValuePiece(ValuePiece { id: u128::MAX, total: 10, offset: 5, raw: b"value" }),
@@ -103,7 +105,7 @@ fn what_is_too_large_is_refused_at_its_head() {
         assert!(!refused(most, kind) && refused(most + 1, kind), "kind {kind}");
     }
     assert_eq!(decode(&head(4, 1), &limits), Err(WireError::Short(4)));
-    assert_eq!(decode(&head(50, 9), &limits), Err(WireError::Unknown(9)));
+    assert_eq!(decode(&head(50, 11), &limits), Err(WireError::Unknown(11)));
 }
 
 #[test]

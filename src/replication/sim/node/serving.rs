@@ -75,6 +75,7 @@ impl ModelNode {
                 link.feed.log_read(read, time, more);
             }
             feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
+            feed::Action::TookOver(_) => unreachable!("the model's operators promote replicas themselves"),
             feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::Close(_) => unreachable!("handled above"),
         }
     }

@@ -44,7 +44,7 @@ impl Cluster {
         options: &[String],
         seed: u64,
     ) -> Result<Self, BenchError> {
-        let home = tempfile::Builder::new().prefix("esker-bench-").tempdir_in(root);
+        let home = tempfile::Builder::new().prefix("esker-replication-").tempdir_in(root);
         let home = home.map_err(|source| BenchError::Write { path: root.to_owned(), source })?;
         let options = [options, &setup.mode.options()[..]].concat();
         let primary = Node::start(program, home.path(), "primary", &options)?;

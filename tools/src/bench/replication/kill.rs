@@ -40,8 +40,8 @@ pub(super) fn run(options: &Replication, mut cluster: Cluster, after: Duration) 
         let (primary, replicas) = (&mut cluster.primary, &cluster.replicas);
         scope.spawn(move || {
             thread::sleep(after);
-            primary.kill();
-            replicas.iter().for_each(|replica| replica.link.cut());
+            // Not after it is gone: freeing its memory takes milliseconds, in which the links would deliver what they carry.
+            primary.kill(|| replicas.iter().for_each(|replica| replica.link.cut()));
         });
         measure(main_plan(&load, &primary_target, &maker), &load, &mut sink(), None)
     })?;

@@ -94,10 +94,11 @@ impl Node {
         Usage::of(self.pid())
     }
 
-    /// Ends it as kill -9 does.
-    pub(super) fn kill(&mut self) {
+    /// Ends it as kill -9 does, does something at that moment, and waits until it is gone.
+    pub(super) fn kill(&mut self, then: impl FnOnce()) {
         // An error means that it is gone already.
         let _ = self.child.kill();
+        then();
         let _ = self.child.wait();
     }
 
@@ -119,7 +120,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.kill();
+        self.kill(|| {});
     }
 }
 

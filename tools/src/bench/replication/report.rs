@@ -13,6 +13,9 @@ use super::setup::Setup;
 /// A figure of a table: its title, its name, its decimals.
 type Column = (&'static str, &'static str, usize);
 
+/// Of a figure whose median would hide what happened once.
+const MOST: &str = "most of a round";
+
 const LOAD: &[Column] = &[
     ("requests/s", "requests_per_second", 0),
     ("p50 ms", "p50_ms", 3),
@@ -29,6 +32,7 @@ const LOAD: &[Column] = &[
 const KILL: &[Column] = &[
     ("acknowledged", "acknowledged", 0),
     ("of them lost", "acknowledged_lost", 0),
+    (MOST, "acknowledged_lost", 0),
     ("unanswered", "unanswered", 0),
     ("promotion ms", "promotion_ms", 1),
 ];
@@ -74,8 +78,9 @@ pub(super) fn table(rows: &Rows, phase: Phase) -> Vec<Vec<String>> {
 }
 
 fn cell(row: &Row, (title, name, decimals): Column) -> String {
-    let Some(median) = row.median(name) else { return String::new() };
-    if title.ends_with(" MB") { format!("{:.1}", median / 1e6) } else { format!("{median:.decimals$}") }
+    let value = if title == MOST { row.most(name) } else { row.median(name) };
+    let Some(value) = value else { return String::new() };
+    if title.ends_with(" MB") { format!("{:.1}", value / 1e6) } else { format!("{value:.decimals$}") }
 }
 
 /// A link's delay in words.
@@ -105,7 +110,7 @@ pub(super) fn terms(options: &Replication) -> String {
 
 pub(super) fn progress(phase: Phase, delay_of: Option<Duration>, setup: Setup, sample: &Sample, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{}, {setup}, {}:", delay(delay_of), phase.name())?;
-    for (title, name, decimals) in columns(phase).iter().take(4) {
+    for (title, name, decimals) in columns(phase).iter().filter(|column| column.0 != MOST).take(4) {
         if let Some(value) = sample.figures.get(*name) {
             let (value, decimals) = if title.ends_with(" MB") { (value / 1e6, 1) } else { (*value, *decimals) };
             write!(out, " {title} {value:.decimals$},")?;

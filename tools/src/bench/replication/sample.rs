@@ -83,6 +83,11 @@ impl Row {
         median(self.samples.iter().filter_map(|sample| sample.figures.get(name).copied()).collect())
     }
 
+    /// The highest of any round.
+    pub(super) fn most(&self, name: &str) -> Option<f64> {
+        self.samples.iter().filter_map(|sample| sample.figures.get(name).copied()).max_by(f64::total_cmp)
+    }
+
     /// All figures that any round has.
     pub(super) fn medians(&self) -> BTreeMap<String, f64> {
         let names = self.samples.iter().flat_map(|sample| sample.figures.keys());
@@ -164,5 +169,6 @@ mod tests {
         let row = rows.of(Phase::Maximum).next();
         assert_eq!(row.map(|row| (row.median("rate"), row.limit(), row.median("other"))), Some((Some(2.0), Some("primary"), None)));
         assert_eq!((rows.0.len(), rows.troubles().count()), (2, 4));
+        assert_eq!((rows.0[0].most("rate"), rows.0[0].most("other")), (Some(5.0), None));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use esker_storage::shard::{Key, Transaction};
 use esker_storage::types::Db;
 
-use super::{Awaited, CommandError, Copies, WorkerCounters};
+use super::{Awaited, CommandError, Copies, DigestOf, WorkerCounters};
 use crate::protocol::Reply;
 use crate::replication::driver::Target;
 use crate::server::Server;
@@ -76,6 +76,8 @@ pub enum Effect {
     Await(Copies),
     /// Wait until readers here see the entries of these tokens; the reply says of how many they do.
     AwaitTokens(Awaited),
+    /// Sweep, and reply with digests of slots.
+    Digest(DigestOf),
     /// The connection is a replica's link from now on.
     Peer,
 }

@@ -15,6 +15,10 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),
     ("debug", "Only subcommands that do no harm, so it is allowed by default; SLEEP holds back its own reply and nobody else's."),
     (
+        "esker.digest",
+        "Esker's own, since this version of it: `[SLOTS first last] [DB n]`. Replies the token of the LSN, up to when the log says that keys have expired (Unix ms), 1 if all of those are out of the digests, and slots with 128-bit digests in hexadecimal. Equal content has equal digests, whatever wrote it.",
+    ),
+    (
         "esker.getat",
         "Esker's own, since this version of it. Null: there was no such key. Below what the log still holds, an error names the oldest LSN that can be had.",
     ),

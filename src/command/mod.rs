@@ -14,6 +14,7 @@ mod connection;
 mod counters;
 mod debug;
 mod differences;
+mod digest;
 pub mod dispatch;
 mod dump;
 mod error;
@@ -57,6 +58,7 @@ mod ttl;
 
 pub use call::{Call, Effect, parse_integer};
 pub use counters::{CommandTotals, Counters, WorkerCounters};
+pub use digest::{DigestOf, reply as reply_digests};
 pub use dispatch::{Outcome, Turn};
 pub use error::CommandError;
 pub use gates::Gates;

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use rustc_hash::FxHasher;
 
 use super::{
-    Spec, bitcount, bitfield, bitmap, client, command_info, config, connection, debug, dump, expire, failover, help, history, increment,
-    info, keys, latency, lcs, memory, monitor, object, pubsub, relocate, replication, role, scan, server, slowlog, string_range, strings,
-    tokens, transactions, ttl,
+    Spec, bitcount, bitfield, bitmap, client, command_info, config, connection, debug, digest, dump, expire, failover, help, history,
+    increment, info, keys, latency, lcs, memory, monitor, object, pubsub, relocate, replication, role, scan, server, slowlog, string_range,
+    strings, tokens, transactions, ttl,
 };
 
 /// Families, each with its rows.
@@ -34,6 +34,7 @@ const FAMILIES: &[&[Spec]] = &[
     history::SPECS,
     replication::SPECS,
     failover::SPECS,
+    digest::SPECS,
     tokens::SPECS,
     server::SPECS,
     role::SPECS,

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use super::turn::{TurnEnd, Wait};
 use super::upload::Upload;
 use super::{arrivals, buffers, lookout, yield_once};
-use crate::command::{Awaited, Copies};
+use crate::command::{Awaited, Copies, DigestOf, reply_digests};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
 use crate::replication::driver::PeerSocket;
@@ -151,6 +151,7 @@ impl Connection {
             (Wait::Upload, _) => alive = self.finish_upload().await,
             (Wait::Role, _) => self.await_role(end.role.take()).await,
             (Wait::Copies(copies, lsn), _) => self.await_copies(copies, lsn).await,
+            (Wait::Digest(wanted), _) => self.await_digests(wanted).await,
             (Wait::Tokens, _) => self.await_tokens(end.tokens.take()).await,
             (Wait::Room, Some(shard)) => self.out_of_patience = !shard.has_room().await,
             (Wait::Fetch(wanted), Some(shard)) => self.fetched.extend(shard.fetched(wanted).await),
@@ -212,6 +213,15 @@ impl Connection {
                 self.server.counters.error(&never);
                 self.reply.error(&never);
             }
+        }
+    }
+
+    /// Has digests of slots taken, and replies them.
+    async fn await_digests(&mut self, wanted: DigestOf) {
+        let shard = self.server.shard_owned();
+        match Arc::clone(&shard).digests_taken(wanted).await {
+            Ok(found) => reply_digests(self.server.token(&shard, found.lsn), &found, &mut self.reply),
+            Err(error) => self.reply.error(&format!("ERR {error}")),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::ahead;
 use super::connection::Connection;
 use crate::command::dispatch::{self, Outcome};
-use crate::command::{Awaited, Copies, Effect};
+use crate::command::{Awaited, Copies, DigestOf, Effect};
 use crate::protocol::{Parsed, Reply};
 use crate::session::{ReplyMode, Session};
 use crate::shard::Served;
@@ -48,6 +48,8 @@ pub(super) enum Wait {
     Copies(Copies, Lsn),
     /// The entries of tokens, as [`TurnEnd::tokens`] says.
     Tokens,
+    /// Digests of slots.
+    Digest(DigestOf),
 }
 
 impl Wait {
@@ -58,7 +60,7 @@ impl Wait {
 
     /// Whether the reply of the command that waits is made when the wait is over.
     fn is_for_reply(self) -> bool {
-        matches!(self, Self::Copies(..) | Self::Tokens)
+        matches!(self, Self::Copies(..) | Self::Tokens | Self::Digest(_))
     }
 }
 
@@ -107,6 +109,7 @@ impl TurnEnd {
                 Effect::Follow(target) => (self.wait, self.role) = (Some(Wait::Role), Some(server.links.order(target))),
                 Effect::Await(copies) => self.wait = Some(Wait::Copies(copies, turn.lsn.max(session.written))),
                 Effect::AwaitTokens(tokens) => (self.wait, self.tokens) = (Some(Wait::Tokens), Some(tokens)),
+                Effect::Digest(wanted) => self.wait = Some(Wait::Digest(wanted)),
                 Effect::Peer => self.peer = true,
                 // The dispatcher's own.
                 Effect::Notify { .. } | Effect::Publish { .. } => {}

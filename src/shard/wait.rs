@@ -1,14 +1,16 @@
 //! What connections wait for: flushes, records from disk, checkpoints.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use esker_storage::history::{Answer, HistoryError, Question};
-use esker_storage::shard::{FetchedRecord, Shard, StorageError, Wanted};
+use esker_storage::shard::{FetchedRecord, Shard, SlotDigests, StorageError, Wanted};
 use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
 use super::served::Served;
+use crate::command::DigestOf;
 use crate::config::{FsyncMode, ReplicationMode};
 use crate::server::Server;
 
@@ -107,6 +109,12 @@ impl Served {
             }
         }
         false
+    }
+
+    /// Digests of slots, taken on a thread that may wait for the medium.
+    pub(crate) async fn digests_taken(self: Arc<Self>, wanted: DigestOf) -> Result<SlotDigests, StorageError> {
+        let taken = tokio::task::spawn_blocking(move || self.slot_digests(wanted.first..=wanted.last, wanted.db)).await;
+        taken.unwrap_or(Err(StorageError::Io { action: "sweep", path: PathBuf::new(), source: std::io::ErrorKind::Interrupted.into() }))
     }
 
     /// Returns when a checkpoint was taken.

@@ -1,5 +1,7 @@
-//! Tools for Esker: `esker-log` looks into a data directory, live or dead; `esker-bench` puts load on a server and checks what it reads.
+//! Tools for Esker: `esker-log` looks into a data directory, live or dead; `esker-bench` puts load on a server and checks what it reads;
+//! `esker-ctl` compares a primary with its replicas.
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod ctl;
 pub mod log;

@@ -56,6 +56,8 @@ pub(super) struct Expiry {
 struct Shared {
     /// T of the last `expired up to` entry.
     at: AtomicI64,
+    /// Keys that expire by this time were all removed by a whole sweep.
+    swept_to: AtomicI64,
     /// Whether the sweep runs by itself.
     active: AtomicBool,
     /// Whether there is a thread that empties the queue.
@@ -77,6 +79,7 @@ impl Shared {
     fn new(at: UnixMillis, sweep_time: Duration) -> Self {
         Self {
             at: AtomicI64::new(at.0),
+            swept_to: AtomicI64::new(i64::MIN),
             active: AtomicBool::new(true),
             has_thread: AtomicBool::new(false),
             sweep_millis: AtomicU64::new(sweep_time.as_millis() as u64),
@@ -119,6 +122,11 @@ impl Expiry {
     #[inline]
     pub(super) fn at(&self) -> UnixMillis {
         self.shared.at()
+    }
+
+    /// All keys that expire by this time are out of the index.
+    pub(super) fn swept_to(&self) -> UnixMillis {
+        UnixMillis(self.shared.swept_to.load(Relaxed))
     }
 
     /// The primary has said what counts as expired; under a stripe's exclusive lock.

@@ -122,6 +122,7 @@ impl Sweeper {
             self.piece(now, now)?;
         }
         self.finish_round();
+        self.shared.swept_to.fetch_max(now.0, Relaxed);
         Ok(self.round.swept)
     }
 

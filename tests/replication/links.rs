@@ -188,3 +188,22 @@ fn a_primary_with_a_password_wants_it_of_its_replicas() {
     assert!(stranger.ask("ESKER.PEER 1").starts_with("-NOAUTH"));
     assert_eq!(contents(&replica).len(), 1);
 }
+
+#[test]
+fn six_replicas_that_restart_at_once_need_no_snapshot() {
+    let primary = start(&[]);
+    let mut replicas: Vec<_> = (0..6).map(|_| replica_of(primary.port(), &["--memory-limit", "256mb"])).collect();
+    let mut client = primary.connect();
+    for n in 0..300 {
+        client.ask(&format!("SET key:{n} before"));
+    }
+    replicas.iter().for_each(|replica| converge(&primary, replica, "before"));
+    let full = number(&primary, "sync_full");
+    replicas.iter_mut().for_each(crate::common::Server::kill);
+    for n in 0..300 {
+        client.ask(&format!("SET key:{n} while they are away"));
+    }
+    replicas.iter_mut().for_each(crate::common::Server::restart_in_place);
+    replicas.iter().for_each(|replica| converge(&primary, replica, "after"));
+    assert_eq!((number(&primary, "sync_full"), number(&primary, "sync_partial_ok")), (full, 6));
+}

@@ -11,6 +11,17 @@ use crate::{converge, eventually, info, replica_of, start};
 
 fn signal(server: &Server, name: &str) {
     assert!(std::process::Command::new("kill").args([name, &server.pid().to_string()]).status().unwrap().success());
+    if name == "-STOP" {
+        // Was: a thread that had not stopped yet acknowledged one more write.
+        eventually("it has stopped", || tasks(server).iter().all(|state| state == "T"));
+    }
+}
+
+/// The states of a process's threads.
+fn tasks(server: &Server) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().flatten();
+    let state = |stat: String| stat.rsplit(") ").next().unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
+    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok().map(state)).collect()
 }
 
 const SEMI_SYNC: &[&str] = &["--replication-mode", "semi-sync", "--ack-timeout", "20000"];

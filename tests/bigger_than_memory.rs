@@ -20,9 +20,8 @@ const KEYS: usize = 4 * LIMIT as usize / VALUE;
 const BATCH: usize = 100;
 
 fn info(server: &Server, section: &str, field: &str) -> u64 {
-    let info = server.connect().ask(&format!("INFO {section}"));
-    let value = info.split('|').find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {field} in {info}"))
+    let value = server.connect().info(section, field);
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {field}"))
 }
 
 fn value(key: usize, version: u8) -> Vec<u8> {

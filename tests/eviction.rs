@@ -3,28 +3,16 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
-use common::{Connection, PATIENCE, Server};
+use common::{Connection, Server, eventually};
 
 const LIMIT: u64 = 16 << 20;
 const VALUE: usize = 4000;
 /// Keys that fit, roughly.
 const ROOM: u64 = LIMIT / (VALUE as u64 + 80);
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A number that INFO shows.
 fn info(c: &mut Connection, field: &str) -> u64 {
-    let text = c.ask("INFO everything");
-    let line = text.split('|').find_map(|line| line.strip_prefix(&format!("{field}:")).map(str::to_owned));
-    line.and_then(|number| number.parse().ok()).unwrap_or_default()
+    c.info("everything", field).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 fn cache(policy: &str) -> Server {

@@ -4,23 +4,13 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Connection, PATIENCE, Server};
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use common::{Connection, Server, eventually};
 
 /// A number that INFO shows.
 fn info(c: &mut Connection, section: &str, field: &str) -> String {
-    let text = c.ask(&format!("INFO {section}"));
-    let line = text.split('|').find_map(|line| line.strip_prefix(&format!("{field}:")).map(str::to_owned));
-    line.unwrap_or_default()
+    c.info(section, field).unwrap_or_default()
 }
 
 fn events_to(server: &Server, classes: &str, pattern: &str) -> Connection {

@@ -7,27 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Connection, PATIENCE, Server};
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use common::{Connection, Server, eventually};
 
 fn info(server: &Server, field: &str) -> String {
-    let all = server.connect().ask("INFO");
-    let found = all.split('|').find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    found.unwrap_or_default().to_owned()
+    server.connect().info("everything", field).unwrap_or_default()
 }
 
 /// A primary and a replica that follows it.
 fn pair() -> (Server, Server) {
     let primary = Server::start();
     let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
-    until("the replica follows", || info(&replica, "master_link_status") == "up" && info(&primary, "slave0").contains("online"));
+    eventually("the replica follows", || info(&replica, "master_link_status") == "up" && info(&primary, "slave0").contains("online"));
     (primary, replica)
 }
 
@@ -63,8 +53,8 @@ fn every_acknowledged_write_is_on_the_new_primary_and_the_old_one_follows_it() {
         let [primary, replica] = servers;
         let began = Instant::now();
         assert_eq!(primary.connect().ask(&format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 20000", replica.port())), "+OK|");
-        until("the replica takes over", || info(replica, "role") == "master");
-        until("the old primary follows", || info(primary, "master_link_status") == "up" && info(replica, "slave0").contains("online"));
+        eventually("the replica takes over", || info(replica, "role") == "master");
+        eventually("the old primary follows", || info(primary, "master_link_status") == "up" && info(replica, "slave0").contains("online"));
         println!("failover in {:?}", began.elapsed());
         assert_eq!(info(primary, "master_failover_state"), "no-failover");
         servers.swap(0, 1);
@@ -114,7 +104,7 @@ fn a_failover_that_takes_too_long_lets_writes_go_on() {
     assert_eq!(client.ask("FAILOVER ABORT"), "+OK|");
     assert_eq!(client.ask("SET again 1"), "+OK|");
     signal("-CONT");
-    until("the replica has it", || replica.connect().ask("GET again") == "$1|1|");
+    eventually("the replica has it", || replica.connect().ask("GET again") == "$1|1|");
     assert_eq!(info(&primary, "role"), "master");
 }
 
@@ -124,16 +114,16 @@ fn forced_a_replica_takes_over_although_it_has_not_acknowledged_everything() {
     let pid = replica.pid().to_string();
     let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
     assert_eq!(primary.connect().ask("SET k 1"), "+OK|");
-    until("the replica has it", || replica.connect().ask("GET k") == "$1|1|");
+    eventually("the replica has it", || replica.connect().ask("GET k") == "$1|1|");
     signal("-STOP");
     assert_eq!(primary.connect().ask("SET k 2"), "+OK|");
     assert_eq!(primary.connect().ask(&format!("FAILOVER TO 127.0.0.1 {} FORCE TIMEOUT 100", replica.port())), "+OK|");
     std::thread::sleep(Duration::from_millis(300));
     signal("-CONT");
-    until("the replica takes over", || info(&replica, "role") == "master");
-    until("the old primary follows", || info(&primary, "master_link_status") == "up");
+    eventually("the replica takes over", || info(&replica, "role") == "master");
+    eventually("the old primary follows", || info(&primary, "master_link_status") == "up");
     // What was under way to the replica arrived before the order did.
     assert_eq!(primary.connect().ask("GET k"), replica.connect().ask("GET k"));
     assert_eq!(replica.connect().ask("SET l 1"), "+OK|");
-    until("the old primary has it", || primary.connect().ask("GET l") == "$1|1|");
+    eventually("the old primary has it", || primary.connect().ask("GET l") == "$1|1|");
 }

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::{Connection, PATIENCE, Server};
 
 fn info(connection: &mut Connection, name: &str) -> String {
-    let text = connection.ask("INFO persistence");
-    let prefix = format!("{name}:");
-    text.split('|').find_map(|line| line.strip_prefix(&prefix)).unwrap().to_owned()
+    connection.info("persistence", name).unwrap()
 }
 
 fn lsn(connection: &mut Connection) -> u64 {

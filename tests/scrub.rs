@@ -6,22 +6,11 @@ mod common;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use common::{Connection, PATIENCE, Server};
+use common::{Connection, Server, eventually};
 
 fn info(connection: &mut Connection, name: &str) -> String {
-    let text = connection.ask("INFO persistence");
-    let prefix = format!("{name}:");
-    text.split('|').find_map(|line| line.strip_prefix(&prefix)).unwrap().to_owned()
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    connection.info("persistence", name).unwrap()
 }
 
 fn oldest_segment(server: &Server) -> PathBuf {
@@ -40,14 +29,14 @@ fn a_damaged_segment_is_told_of_with_its_place() {
     }
     assert_eq!(info(&mut c, "scrub_passes"), "0");
     assert_eq!(c.ask("CONFIG SET scrub-period 1"), "+OK|");
-    until("a pass", || info(&mut c, "scrub_passes") != "0");
+    eventually("a pass", || info(&mut c, "scrub_passes") != "0");
     assert_eq!(info(&mut c, "scrub_bad_segments"), "0");
     let damaged = oldest_segment(&server);
     let file = OpenOptions::new().read(true).write(true).open(&damaged).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, 500_000).unwrap();
     file.write_all_at(&[byte[0] ^ 1], 500_000).unwrap();
-    until("the damage is found", || info(&mut c, "scrub_bad_segments") == "1");
+    eventually("the damage is found", || info(&mut c, "scrub_bad_segments") == "1");
     let told = info(&mut c, "scrub_bad_segment_0");
     let name = damaged.file_name().unwrap().to_str().unwrap();
     let offset: u64 = told.strip_prefix(&format!("file={name},offset=")).unwrap().split(',').next().unwrap().parse().unwrap();

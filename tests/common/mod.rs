@@ -13,6 +13,15 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A running server.
 pub struct Server {
     program: &'static str,
@@ -227,6 +236,12 @@ impl Connection {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         self.send(&args);
         self.reply()
+    }
+
+    /// The value of a field of a section of INFO, if it is there.
+    pub fn info(&mut self, section: &str, field: &str) -> Option<String> {
+        let text = self.ask(&format!("INFO {section}"));
+        text.split('|').find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::to_owned)
     }
 
     /// The next reply or push.

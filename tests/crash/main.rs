@@ -26,9 +26,7 @@ fn seed() -> u64 {
 
 /// Values of fields of INFO.
 fn info(server: &Server, field: &str) -> String {
-    let info = server.connect().ask("INFO persistence");
-    let line = info.split('|').find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {field} in {info}")).to_owned()
+    server.connect().info("persistence", field).unwrap_or_else(|| panic!("no {field}"))
 }
 
 fn kill_loop(fsync: &str) {

@@ -11,9 +11,8 @@ mod roles;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Server};
+use common::{Server, eventually};
 
 /// Small segments, so that tests cross many of them.
 const SMALL: &[&str] = &["--segment-size", "1mb", "--io-threads", "2"];
@@ -29,21 +28,11 @@ fn replica_of(port: u16, options: &[&str]) -> Server {
 
 /// The value of a field of INFO.
 fn info(server: &Server, field: &str) -> String {
-    let info = server.connect().ask("INFO everything");
-    let line = info.split('|').find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {field} in {info}")).to_owned()
+    server.connect().info("everything", field).unwrap_or_else(|| panic!("no {field}"))
 }
 
 fn number(server: &Server, field: &str) -> u64 {
     info(server, field).parse().unwrap()
-}
-
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Waits until the replica has all that the primary has, and compares.

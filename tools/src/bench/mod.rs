@@ -28,26 +28,9 @@ pub use error::BenchError;
 pub use replication::Replication;
 pub use trace::Trace;
 
+pub use crate::outcome::Outcome;
+
 use std::io::Write;
-use std::process::ExitCode;
-
-/// How a measurement ended that could be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every request was answered, and rightly.
-    Right,
-    /// Wrong answers, error replies or lost requests.
-    Wrong,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Right => Self::SUCCESS,
-            Outcome::Wrong => Self::FAILURE,
-        }
-    }
-}
 
 /// Runs a command; what it measures goes to `out`.
 ///

@@ -7,26 +7,9 @@ mod verify;
 pub use args::{Args, Command, Verify};
 pub use client::CtlError;
 
+pub use crate::outcome::Outcome;
+
 use std::io::Write;
-use std::process::ExitCode;
-
-/// How a look ended that could be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing is wrong.
-    Right,
-    /// Something is.
-    Wrong,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Right => Self::SUCCESS,
-            Outcome::Wrong => Self::FAILURE,
-        }
-    }
-}
 
 /// Does what the command line says.
 ///

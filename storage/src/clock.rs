@@ -29,7 +29,8 @@ impl Clock {
 }
 
 /// The wall clock.
-pub(crate) fn wall_clock() -> UnixMillis {
+#[must_use]
+pub fn wall_clock() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,6 +1,5 @@
 //! Following a primary: dialling it again and again, until told otherwise.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,13 +34,13 @@ pub struct Target {
 /// Follows whom the orders say, until there are no more.
 pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut target = server.config.replicaof().map(|(host, port)| Target { host, port, force: false });
-    let mut waiting = VecDeque::new();
     loop {
-        let order = match (&target, waiting.pop_front()) {
-            (_, Some(order)) => Some(order),
-            (None, None) => orders.recv().await,
-            (Some(target), None) => {
+        let order = match &target {
+            None => orders.recv().await,
+            Some(target) => {
                 tokio::select! {
+                    // Orders first: nobody is dialled who is not to be followed any more.
+                    biased;
                     order = orders.recv() => order,
                     () = follow(&server, &root, target) => None,
                 }
@@ -60,9 +59,6 @@ pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut order
         }
         // Whoever gave the order may be gone.
         drop(done.send(outcome));
-        while let Ok(next) = orders.try_recv() {
-            waiting.push_back(next);
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::dial::{Target, obey};
 use super::frames::{Frames, LinkError};
 use super::install::install;
-use super::links::{lineage_of, live_keys, now};
+use super::links::{lineage_of, now};
 use crate::config::ReplicationMode;
 use crate::replication::follow::{Action, Follow, Me, Options, Standing};
 use crate::replication::status::{LinkState, Progress};
@@ -107,13 +107,7 @@ impl Following {
         self.step(frames, |follow, at, out| follow.drained(at, out)).await?;
         self.server.links.promise().told(self.follow.committed());
         self.server.links.log_grown();
-        self.note(if self.follow.is_streaming() {
-            LinkState::Connected
-        } else if self.follow.state() == "sync" {
-            LinkState::Sync
-        } else {
-            LinkState::Connecting
-        });
+        self.note(self.follow.state());
         Ok(())
     }
 
@@ -179,7 +173,7 @@ impl Following {
     }
 
     fn standing(&self) -> Standing {
-        Standing { lineage: lineage_of(&self.shard), flushed: self.shard.flushed_lsn(), keys: live_keys(&self.shard), interrupted: None }
+        Standing { lineage: lineage_of(&self.shard), flushed: self.shard.flushed_lsn(), keys: self.shard.index().keys(), interrupted: None }
     }
 
     fn save_divergent(&self, above: esker_storage::types::Lsn) -> Result<(), LinkError> {

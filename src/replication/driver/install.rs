@@ -20,7 +20,7 @@ pub(super) async fn install(
     history: Option<HistoryId>,
 ) -> Result<Arc<Served>, LinkError> {
     let related = history == Some(old.log().lineage().history);
-    let aside = if related || links::live_keys(old) == 0 { Aside::Remove } else { Aside::Keep };
+    let aside = if related || old.index().keys() == 0 { Aside::Remove } else { Aside::Keep };
     let (own, root, before) = (Arc::clone(server), Arc::clone(root), Arc::clone(old));
     let opened = tokio::task::spawn_blocking(move || exchange(&root, &before, aside, shard::options(&own.config)));
     let exchanged = opened.await.map_err(std::io::Error::other)??;

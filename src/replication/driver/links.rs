@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use esker_storage::clock::wall_clock;
 use esker_storage::fs::{Directory, RealDirectory};
 use esker_storage::shard::Shard;
-use esker_storage::types::{DATABASES, Db, Lsn, NodeId, ShardId, UnixMillis};
+use esker_storage::types::{Lsn, NodeId, ShardId};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -20,7 +21,7 @@ use super::promise::{Promise, mode};
 use super::serve::serve;
 use crate::config::ReplicationMode;
 use crate::replication::lineage::Lineage;
-use crate::replication::status::{Replica, ReplicaState};
+use crate::replication::status::ReplicaState;
 use crate::replication::time::Now;
 use crate::replication::wire::Ack;
 use crate::server::Server;
@@ -119,19 +120,18 @@ impl Links {
 
     /// How far the log of a shard is committed.
     pub(super) fn committed(&self, shard: &Served) -> Lsn {
-        if self.is_primary() { self.promise.local(shard.written_lsn(), shard.flushed_lsn()) } else { self.promise.heard() }
+        if self.is_primary() { self.promise.local(shard.written_lsn(), shard.flushed_lsn()).lsn } else { self.promise.heard() }
     }
 
     /// The own log may have been flushed, which may be what a promise lacked.
     pub(crate) fn look_at_promise(&self, shard: &Served) {
-        if self.is_primary() && self.promise.committed() < self.committed(shard) {
+        if self.is_primary() && self.promise.local(shard.written_lsn(), shard.flushed_lsn()).moved {
             self.feeds.grown();
         }
     }
 
     pub(super) fn acknowledge(&self, shard: &Served, node: NodeId, ack: Ack) {
-        let before = self.promise.committed();
-        if self.promise.acknowledge(node, ack, (shard.written_lsn(), shard.flushed_lsn())) > before {
+        if self.promise.acknowledge(node, ack, (shard.written_lsn(), shard.flushed_lsn())).moved {
             // Other replicas' clients may wait for it.
             self.feeds.grown();
         }
@@ -139,7 +139,12 @@ impl Links {
 
     pub(super) fn pin(&self, shard: &Served, replica: NodeId, kept: Kept) {
         self.feeds.pin(replica, kept);
-        shard.keep_history_from(self.feeds.pinned(None, !shard.log().space().is_near_limit()));
+        self.keep_log(shard, None);
+    }
+
+    /// Has cleaning leave what replicas need, those who left longer than `patience` ago (none: never) left out.
+    fn keep_log(&self, shard: &Served, patience: Option<Duration>) {
+        shard.keep_history_from(self.feeds.pinned(patience, !shard.log().space().is_near_limit()));
     }
 
     /// Starts the threads.
@@ -213,7 +218,7 @@ async fn tidy(server: Arc<Server>) {
         let figures = shard.log().figures();
         // On a full disk only those who are here have a say.
         let patience = if figures.disk_full { Some(Duration::ZERO) } else { server.config.repl_backlog_ttl() };
-        shard.keep_history_from(server.links.feeds.pinned(patience, !shard.log().space().is_near_limit()));
+        server.links.keep_log(&shard, patience);
     }
 }
 
@@ -225,14 +230,22 @@ pub(super) fn left(server: &Server, replica: NodeId, number: u64) {
     server.links.feeds.left(replica, number);
 }
 
-/// Tells INFO of a replica.
-pub(super) fn note_replica(server: &Server, number: u64, announced: (&str, u16), state: ReplicaState, sent: Lsn, ack: Ack) {
+/// Tells INFO that a replica is there, and what is being done for it.
+pub(super) fn note_replica(server: &Server, number: u64, announced: (&str, u16), state: ReplicaState) {
+    server.update_replication(|status| {
+        let replica = status.replicas.entry(number).or_default();
+        (replica.address, replica.port, replica.state) = (announced.0.to_owned(), announced.1, state);
+    });
+}
+
+/// Tells INFO how far a replica is.
+pub(super) fn note_progress(server: &Server, number: u64, sent: Lsn, ack: Ack) {
     let at = server.clock();
     server.update_replication(|status| {
-        let replica = status.replicas.entry(number).or_insert_with(Replica::default);
-        (replica.address, replica.port) = (announced.0.to_owned(), announced.1);
-        (replica.state, replica.sent) = (state, sent);
-        replica.acknowledge(ack.written, ack.flushed, ack.applied, at);
+        if let Some(replica) = status.replicas.get_mut(&number) {
+            replica.sent = sent;
+            replica.acknowledge(ack.written, ack.flushed, ack.applied, at);
+        }
     });
 }
 
@@ -247,16 +260,9 @@ pub(super) fn lineage_of(shard: &Shard) -> Lineage {
     Lineage { shard: ShardId(0), history: found.history, epochs: found.epochs, last: found.last, cleaned: found.cleaned.min(found.last) }
 }
 
-/// Keys of all databases.
-pub(super) fn live_keys(shard: &Shard) -> u64 {
-    let tables = shard.index().tables();
-    (0..DATABASES).map(|db| shard.index().table_keys(tables.slot(Db(db)))).sum()
-}
-
 /// Now, on both clocks.
 pub(super) fn now(server: &Server) -> Now {
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Now { at: server.clock(), wall: UnixMillis(wall.as_millis() as i64) }
+    Now { at: server.clock(), wall: wall_clock() }
 }
 
 impl Server {

@@ -23,6 +23,14 @@ pub(crate) struct Promise {
     moved: Notify,
 }
 
+/// What is committed after something has changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Committed {
+    pub(crate) lsn: Lsn,
+    /// Whether that is more than before.
+    pub(crate) moved: bool,
+}
+
 struct State {
     commit: Commit,
     /// On a replica: what the primary says.
@@ -65,7 +73,7 @@ impl Promise {
     }
 
     /// The own log has come so far.
-    pub(crate) fn local(&self, written: Lsn, flushed: Lsn) -> Lsn {
+    pub(crate) fn local(&self, written: Lsn, flushed: Lsn) -> Committed {
         self.with(|commit| commit.local(written, flushed))
     }
 
@@ -99,7 +107,7 @@ impl Promise {
         self.with(|commit| commit.joined(node, holds));
     }
 
-    pub(super) fn acknowledge(&self, node: NodeId, ack: Ack, local: (Lsn, Lsn)) -> Lsn {
+    pub(super) fn acknowledge(&self, node: NodeId, ack: Ack, local: (Lsn, Lsn)) -> Committed {
         let committed = self.with(|commit| {
             commit.local(local.0, local.1);
             commit.acknowledged(node, ack.written, ack.flushed)
@@ -113,23 +121,18 @@ impl Promise {
         self.acknowledged.notify_waiters();
     }
 
-    /// How far it is committed.
-    #[must_use]
-    pub(crate) fn committed(&self) -> Lsn {
-        self.state.lock().commit.committed()
-    }
-
-    fn with(&self, change: impl FnOnce(&mut Commit) -> Lsn) -> Lsn {
-        let (before, committed, word) = {
+    fn with(&self, change: impl FnOnce(&mut Commit) -> Lsn) -> Committed {
+        let (before, lsn, word) = {
             let mut state = self.state.lock();
             (state.commit.committed(), change(&mut state.commit), Arc::clone(&state.word))
         };
-        self.waiters.advance(&word, committed);
+        self.waiters.advance(&word, lsn);
         // Whoever waits for it looks by calling this: that alone must not wake anybody.
-        if committed > before {
+        let moved = lsn > before;
+        if moved {
             self.moved.notify_waiters();
         }
-        committed
+        Committed { lsn, moved }
     }
 
     /// How many replicas have `lsn` in their logs, or on their media.

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::feeds::{Kept, PeerSocket};
 use super::frames::{Frames, LinkError};
-use super::links::{self, lineage_of, live_keys, now};
+use super::links::{self, lineage_of, now};
 use crate::replication::feed::{Action, Feed, LogRead, Options, Standing};
 use crate::replication::lineage::{Refusal, RefusalCode};
 use crate::replication::status::ReplicaState;
@@ -157,9 +157,7 @@ impl Serving {
             if let Message::Hello(hello) = &message {
                 self.announced = (hello.announce_ip.clone(), hello.listening_port);
             }
-            let mut out = Vec::new();
-            self.feed.message(message, now(&self.server), &mut out);
-            self.actions.extend(out);
+            self.with(|feed, now, out| feed.message(message, now, out));
             used += len;
         }
         self.frames.give_back(taken, used);
@@ -222,7 +220,7 @@ impl Serving {
         Standing {
             lineage: lineage_of(&self.shard),
             is_primary: !self.shard.is_replica(),
-            keys: live_keys(&self.shard),
+            keys: self.shard.index().keys(),
             committed: self.server.links.committed(&self.shard),
             refuse,
         }
@@ -234,24 +232,30 @@ impl Serving {
 
     fn joined(&mut self, holds: Lsn) {
         self.server.links.promise().joined(self.replica(), holds);
-        let (full, streams) = (self.had_snapshot, self.feed.state() == "streaming");
-        if streams {
-            self.server.update_replication(|status| *(if full { &mut status.full_syncs } else { &mut status.partial_syncs }) += 1);
+        if !self.feed.is_streaming() {
+            return self.note(ReplicaState::Sync);
         }
-        self.note(if self.feed.state() == "streaming" { ReplicaState::Online } else { ReplicaState::Sync });
+        let full = self.had_snapshot;
+        self.server.update_replication(|status| *(if full { &mut status.full_syncs } else { &mut status.partial_syncs }) += 1);
+        self.note(ReplicaState::Online);
     }
 
     /// Tells INFO how the link is.
     fn note(&self, state: ReplicaState) {
         let (ip, port) = &self.announced;
         let address = if ip.is_empty() { self.address.rsplit_once(':').map_or("", |(host, _)| host) } else { ip };
-        let (sent, ack) = (self.feed.sent(), self.feed.acked());
-        links::note_replica(&self.server, self.number, (address, *port), state, sent, ack);
+        links::note_replica(&self.server, self.number, (address, *port), state);
+        self.note_progress();
+    }
+
+    /// Tells INFO how far the replica is.
+    fn note_progress(&self) {
+        links::note_progress(&self.server, self.number, self.feed.sent(), self.feed.acked());
     }
 
     fn progress(&mut self, ack: Ack) {
         self.server.links.acknowledge(&self.shard, self.replica(), ack);
-        self.note(ReplicaState::Online);
+        self.note_progress();
     }
 
     async fn open_snapshot(&mut self) -> Result<(), LinkError> {

@@ -125,15 +125,10 @@ impl Feed {
         self.committed
     }
 
-    /// Where the link is, as INFO calls it.
+    /// Whether the log goes out.
     #[must_use]
-    pub fn state(&self) -> &'static str {
-        match self.phase {
-            Phase::Greeting | Phase::Comparing(_) => "greeting",
-            Phase::Opening(_) | Phase::Shipping(_) => "snapshot",
-            Phase::Streaming(_) => "streaming",
-            Phase::Closed => "closed",
-        }
+    pub fn is_streaming(&self) -> bool {
+        matches!(self.phase, Phase::Streaming(_))
     }
 
     /// A message came in.

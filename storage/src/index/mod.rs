@@ -60,7 +60,7 @@ pub use stripe::{CellRef, Stripe, TableSlot};
 pub use tables::TableMap;
 
 use crate::fs::FileIdentity;
-use crate::types::{KeyHash, Location, Lsn, STRIPES, Slot};
+use crate::types::{DATABASES, Db, KeyHash, Location, Lsn, STRIPES, Slot};
 use directory::Directory;
 use header::Header;
 use intent::Repairs;
@@ -158,6 +158,13 @@ impl Index {
     #[must_use]
     pub fn table_keys(&self, table: TableSlot) -> u64 {
         (0..STRIPES).map(|stripe| self.total(stripe, table, ROOT_KEYS_AT)).sum()
+    }
+
+    /// Keys of all databases, like [`Index::table_keys`].
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        let tables = self.tables();
+        (0..DATABASES).map(|db| self.table_keys(tables.slot(Db(db)))).sum()
     }
 
     /// Keys with an expiry of a table, like [`Index::table_keys`].

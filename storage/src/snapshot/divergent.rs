@@ -1,10 +1,14 @@
 //! Keeping what a replica has beyond the log that it shares with its primary.
 //!
 //! The file is a segment without a footer: the entries with their own bytes, behind a header that says where they come from, so that whatever
-//! reads segments reads it.
+//! reads segments reads it. What they refer to and do not hold is in a directory beside it, see `beside`.
 
 use std::path::PathBuf;
 
+use super::beside;
+use crate::codec::entry::EntryView;
+use crate::codec::op::OpCode;
+use crate::codec::value_ref::ValueRef;
 use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::log::Frames;
@@ -40,6 +44,12 @@ fn name(epoch: u32, above: Lsn) -> String {
 pub fn divergent_files(root: &dyn Directory) -> Result<u64> {
     let names = root.list().map_err(StorageError::io("list", root.path("")))?;
     Ok(names.iter().filter(|name| name.starts_with("divergent-") && name.ends_with(".log")).count() as u64)
+}
+
+/// The values of an entry that have segments of their own.
+fn values_of(entry: &EntryView<'_>) -> impl Iterator<Item = u128> {
+    let puts = entry.ops().filter(|(_, op)| op.header.code == OpCode::Put && op.header.value_segment);
+    puts.filter_map(|(_, op)| ValueRef::decode(op.body).ok().map(|value| value.value_id))
 }
 
 impl Shard {
@@ -82,7 +92,7 @@ impl Shard {
             Ok(())
         };
         put(&header.encode())?;
-        let (mut piece, mut entries) = (Vec::new(), 0);
+        let (mut piece, mut entries, mut values) = (Vec::new(), 0, Vec::new());
         for segment in segments.iter().filter(|segment| segment.last_lsn() > above) {
             let mut frames = segment.nearest(above).map_or_else(|| Frames::new(segment), |near| Frames::resume(segment, near as usize));
             loop {
@@ -92,6 +102,7 @@ impl Shard {
                 }
                 for (_, entry) in window.iter().filter(|(_, entry)| entry.head().lsn > above) {
                     piece.extend_from_slice(entry.bytes());
+                    values.extend(values_of(entry));
                     entries += 1;
                 }
                 if piece.len() >= PIECE {
@@ -101,6 +112,8 @@ impl Shard {
             }
         }
         put(&piece)?;
+        // Before the file counts: whoever finds it whole finds what belongs to it.
+        beside::keep(self, root, &name, above, &values)?;
         file.sync_all().map_err(StorageError::io("sync", &path))?;
         root.sync().map_err(StorageError::io("sync", root.path("")))?;
         Ok(Some(Divergent { path, entries, bytes: at - SEGMENT_HEADER as u64 }))

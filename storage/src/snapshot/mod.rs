@@ -7,6 +7,7 @@
 //! - What the manifest names is held open from before anybody could remove it.
 //! - The file of a segment that is still being written is sent up to the snapshot's LSN; the bytes before that never change.
 
+mod beside;
 mod divergent;
 mod staging;
 mod take;

@@ -351,6 +351,36 @@ fn what_a_replica_has_beyond_the_common_log_is_kept_in_a_file_that_reads_as_a_se
 }
 
 #[test]
+fn what_divergent_entries_refer_to_is_kept_beside_them() {
+    let files = FaultyDirectory::new();
+    let shard = open(&files.directory(), Role::Primary);
+    let large = vec![7; 700_000];
+    run(&shard, |txn| txn.put(Db(2), &shard.key(b"flushed"), b"value", None)).unwrap();
+    run(&shard, |txn| txn.flush(Db(2))).unwrap();
+    let (common, tables) = (shard.written_lsn(), shard.index().tables());
+    run(&shard, |txn| txn.put(Db(2), &shard.key(b"key"), &large, None)).unwrap();
+    run(&shard, |txn| txn.flush(Db(2))).unwrap();
+    let kept = shard.save_divergent(files.directory().as_ref(), common).unwrap().unwrap();
+    let beside = kept.path.file_stem().unwrap().to_str().unwrap();
+    assert!(files.directory().has_subdirectory(beside).unwrap());
+    let beside = files.directory().subdirectory(beside).unwrap();
+    let manifest = crate::manifest::Manifest::load(beside.as_ref()).unwrap().unwrap();
+    assert_eq!((manifest.tables.lsn, manifest.tables.databases[2]), (common, tables.id(Db(2))), "as they were before the entries");
+    assert_eq!(manifest.epochs, shard.log().lineage().epochs);
+    let values: Vec<_> = beside.list().unwrap().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    let [value] = &values[..] else { panic!("one value: {values:?}") };
+    let bytes = |directory: &dyn Directory| {
+        let file = directory.open_read_only(value).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes
+    };
+    assert!(bytes(beside.as_ref()).len() > large.len());
+    let theirs = files.directory().subdirectory("shard-0").unwrap();
+    assert!(!theirs.exists(value).unwrap() || bytes(beside.as_ref()) == bytes(theirs.as_ref()));
+}
+
+#[test]
 fn a_replica_whose_disk_is_full_goes_on_where_it_stopped() {
     let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
     let rng = &mut StdRng::seed_from_u64(1);

@@ -16,7 +16,7 @@ use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
-use crate::replication::driver::Links;
+use crate::replication::driver::{Keeper, Links};
 use crate::replication::status::Status;
 use crate::replication::time::Millis;
 use crate::shard::{InService, Served};
@@ -76,6 +76,12 @@ impl Server {
     /// A server over a shard, for this many workers.
     #[must_use]
     pub fn with_config(shard: Shard, workers: usize, config: Config) -> Self {
+        Self::with_keeper(shard, workers, config, Keeper::default())
+    }
+
+    /// A server that remembers what it promised.
+    #[must_use]
+    pub fn with_keeper(shard: Shard, workers: usize, config: Config, keeper: Keeper) -> Self {
         let server = Self {
             shard: ArcSwap::from_pointee(Served::new(shard, 1)),
             in_service: InService::default(),
@@ -86,7 +92,7 @@ impl Server {
             hub: Arc::default(),
             clients: Clients::default(),
             durability: Arc::new(Durability::new(workers)),
-            links: Links::new(workers),
+            links: Links::new(workers, keeper),
             shutdown: Shutdown::default(),
             started: Instant::now(),
             stats: Stats::new(workers),
@@ -159,6 +165,7 @@ impl Server {
             (Gates::TOO_FEW_REPLICAS, link.is_none() && hot.replicas_to_write().is_some_and(too_few)),
             (Gates::LINK_DOWN, link.is_some_and(|link| !link.is_up()) && !hot.serve_stale_data()),
             (Gates::LOADING, status.loading),
+            (Gates::LOST_POWER, status.awaits_promotion()),
         ];
         conditions.iter().filter(|(_, holds)| *holds).map(|(gate, _)| gate).sum()
     }

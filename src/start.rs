@@ -15,7 +15,7 @@ use crate::config::{Config, Loaded};
 use crate::net::{BindError, Listeners, Workers, enforce_limits};
 use crate::node;
 use crate::observe::{self, PidFile, logging};
-use crate::replication::driver::Links;
+use crate::replication::driver::{Keeper, Links};
 use crate::server::Server;
 use crate::shard;
 
@@ -57,8 +57,9 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let listeners = Listeners::bind(&config.bind(), config.port(), config.integer("tcp-backlog") as i32)?;
     let dir = config.dir();
     prepare_directory(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
-    let shard = shard::open(&dir, &config)?;
-    let server = Arc::new(Server::with_config(shard, config.io_threads(), config));
+    let keeper = Keeper::open(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
+    let shard = shard::open(&dir, &config, keeper.role(config.replicaof().is_some()))?;
+    let server = Arc::new(Server::with_keeper(shard, config.io_threads(), config, keeper));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let _pid_file = PidFile::create(server.config.pidfile());
     let mut workers = Workers::start(&server, server.config.io_threads())?;
@@ -86,6 +87,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     }
     // Last of all, when nobody writes any more.
     server.shard().close()?;
+    server.links.stopped();
     tracing::info!("stopped");
     Ok(())
 }
@@ -127,6 +129,9 @@ fn announce(server: &Server, listeners: &Listeners, dir: &Path, started: Instant
     );
     if let RestartKind::PowerLoss { reason } = &report.kind {
         println!("the index was built again because {reason}");
+    }
+    if server.replication().awaits_promotion() {
+        println!("it lost power and may lack what it promised: it serves nobody until REPLICAOF says what it is to be");
     }
     if report.bytes_cut > 0 {
         println!("{} bytes behind LSN {} were cut from the log and saved to torn-*.log", report.bytes_cut, report.last_lsn);

@@ -24,11 +24,13 @@ impl Gates {
     pub const LINK_DOWN: u32 = 1 << 6;
     /// What arrived from the primary is being brought into place.
     pub const LOADING: u32 = 1 << 7;
+    /// This is a primary that lost power and may lack what it promised.
+    pub const LOST_POWER: u32 = 1 << 8;
 
     /// Those that stop writes only.
     pub const OF_WRITES: u32 = Self::READ_ONLY | Self::TOO_FEW_REPLICAS;
     /// Those that follow from replication.
-    pub const OF_REPLICATION: u32 = Self::OF_WRITES | Self::LINK_DOWN | Self::LOADING;
+    pub const OF_REPLICATION: u32 = Self::OF_WRITES | Self::LINK_DOWN | Self::LOADING | Self::LOST_POWER;
 
     /// Sets or clears a condition.
     pub fn set(&self, bit: u32, on: bool) {

@@ -9,6 +9,10 @@ use crate::session::Session;
 /// How much of a client's arguments an error repeats.
 const QUOTED_AT_MOST: usize = 128;
 
+/// What happened to a primary that takes no commands, and what to do.
+const LOST_POWER: &str = "This primary lost power and may lack writes that it promised. Promote the replica that has most and have this server \
+                          follow it (REPLICAOF host port), or have it go on as it is (REPLICAOF NO ONE).";
+
 /// An error reply: its code and the text after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -56,14 +60,14 @@ pub(super) fn check(closed: u32, session: &Session, spec: &Spec, args: &[&[u8]],
     if session.queue.is_open() && spec.flags.has(Flags::NO_MULTI) {
         return Err(Refusal::new("ERR", "Command not allowed inside a transaction"));
     }
-    if closed & (Gates::NO_ROOM | Gates::OF_WRITES) != 0 {
+    if closed & (Gates::NO_ROOM | Gates::OF_WRITES | Gates::LOST_POWER) != 0 {
         check_writes(closed, session, spec)?;
     }
     if version == Version::Resp2 && !session.subscriptions.is_empty() && !spec.flags.has(Flags::WHILE_SUBSCRIBED) {
         let allowed = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
         return Err(Refusal::new("ERR", format!("Can't execute '{}': {allowed}", spec.name)));
     }
-    if closed & (Gates::LINK_DOWN | Gates::LOADING) != 0 {
+    if closed & (Gates::LINK_DOWN | Gates::LOADING | Gates::LOST_POWER) != 0 {
         check_data(closed, session, spec)?;
     }
     Ok(())
@@ -81,6 +85,9 @@ fn check_writes(closed: u32, session: &Session, spec: &Spec) -> Result<(), Refus
         return Err(Refusal::new("OOM", "command not allowed when used memory > 'maxmemory'."));
     }
     let writes = any(session, spec, |spec| spec.flags.has(Flags::WRITE));
+    if closed & Gates::LOST_POWER != 0 && writes {
+        return Err(Refusal::new("READONLY", LOST_POWER));
+    }
     if closed & Gates::TOO_FEW_REPLICAS != 0 && writes {
         return Err(Refusal::new("NOREPLICAS", "Not enough good replicas to write."));
     }
@@ -95,6 +102,9 @@ fn check_writes(closed: u32, session: &Session, spec: &Spec) -> Result<(), Refus
 fn check_data(closed: u32, session: &Session, spec: &Spec) -> Result<(), Refusal> {
     if closed & Gates::LINK_DOWN != 0 && any(session, spec, |spec| !spec.flags.allows_stale()) {
         return Err(Refusal::new("MASTERDOWN", "Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
+    }
+    if closed & Gates::LOST_POWER != 0 && any(session, spec, |spec| !spec.flags.allows_stale()) {
+        return Err(Refusal::new("MASTERDOWN", LOST_POWER));
     }
     if closed & Gates::LOADING != 0 && any(session, spec, |spec| !spec.flags.has(Flags::LOADING)) {
         return Err(Refusal::new("LOADING", "Redis is loading the dataset in memory"));

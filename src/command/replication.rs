@@ -10,7 +10,7 @@ use crate::replication::wire::VERSION;
 const ROW: Spec = Spec {
     name: "replicaof",
     arity: -3,
-    flags: Flags::ADMIN,
+    flags: Flags::ADMIN.and(Flags::STALE),
     keys: Keys::None,
     group: Group::Server,
     since: "5.0.0",
@@ -46,7 +46,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "esker.peer",
         arity: 2,
-        flags: Flags::ADMIN.and(Flags::NO_MULTI),
+        flags: Flags::ADMIN.and(Flags::NO_MULTI).and(Flags::STALE),
         since: "0.1.0",
         summary: "Makes the connection a replica's link of this version of the peers' protocol.",
         handler: peer,

@@ -159,7 +159,9 @@ fn a_primary_tells_of_its_replicas() {
     let middle = format!(
         "master_failover_state:no-failover|master_replid:{history}00000000|master_replid2:{zeros}|master_repl_offset:{written}|second_repl_offset:-1|{backlog}replication_mode:async|"
     );
-    let end = |window: &str| format!("loss_window_entries:{window}|loss_window_bytes:{window}|loss_window_ms:{window}|divergent_files:0||");
+    let end = |window: &str| {
+        format!("loss_window_entries:{window}|loss_window_bytes:{window}|loss_window_ms:{window}|may_lack_promised:0|divergent_files:0||")
+    };
     assert_eq!(info(&mut a), format!("{head}0|{middle}{}", end("-1")));
     let now = a.server.clock();
     a.server.update_replication(|status| {

@@ -7,6 +7,7 @@ pub mod driver;
 pub mod failover;
 pub mod feed;
 pub mod follow;
+pub mod ledger;
 pub mod lineage;
 #[cfg(test)]
 mod sim;

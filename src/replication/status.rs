@@ -220,6 +220,8 @@ pub struct Status {
     pub trail: Trail,
     /// FAILOVER, as far as it is.
     pub failover: Failover,
+    /// Whether this node lost power, and may lack what it promised.
+    pub may_lack: bool,
     /// Whether what arrived is being brought into place, so that reads have to wait.
     pub loading: bool,
     /// Replicas that were sent all there is, since the start.
@@ -240,6 +242,12 @@ impl Status {
     pub fn lead(&mut self) {
         self.role = Role::Primary;
         self.loading = false;
+    }
+
+    /// Whether it is a primary that serves nobody, as it may lack what it promised and other nodes may have it.
+    #[must_use]
+    pub fn awaits_promotion(&self) -> bool {
+        self.may_lack && self.role == Role::Primary
     }
 
     /// The link to the primary, if this server is a replica.

@@ -13,14 +13,14 @@ use esker_storage::shard::Shard;
 use crate::config::{Config, FsyncMode, parse_retention};
 use crate::observe::anonymous_memory;
 
-/// Opens, recovers or creates the shard in the data directory.
+/// Opens, recovers or creates the shard in the data directory, as what this node is to be.
 ///
 /// # Errors
 /// The directory is locked, unfit or of a later version; the log is corrupt.
-pub fn open(dir: &Path, config: &Config) -> Result<Shard> {
+pub fn open(dir: &Path, config: &Config, role: Role) -> Result<Shard> {
     let root = RealDirectory::open(dir).map_err(|source| StorageError::Io { action: "open", path: dir.to_owned(), source })?;
     let root: Arc<dyn Directory> = Arc::new(root);
-    Shard::open(&root, options(config))
+    Shard::open(&root, Options { role, ..options(config) })
 }
 
 /// The storage's options.

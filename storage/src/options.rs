@@ -30,6 +30,8 @@ pub enum Role {
     /// This node: opening the shard begins an epoch.
     #[default]
     Primary,
+    /// This node, unless its index does not fit what is on the disk: then as [`Replica`](Self::Replica), until it is promoted.
+    PrimaryUnlessRebuilt,
     /// Another node, whose entries are written as they are there; opening the shard writes nothing.
     Replica,
 }

@@ -5,6 +5,7 @@
 mod common;
 mod links;
 mod modes;
+mod power;
 mod proxy;
 mod roles;
 #[path = "../crash/writer.rs"]

@@ -83,5 +83,6 @@ fn of_our_own(source: &Source<'_>, status: &Status, now: Millis, out: &mut Lines
     out.put("loss_window_entries", shown(window.map(|lag| lag.entries)));
     out.put("loss_window_bytes", shown(window.map(|lag| lag.bytes)));
     out.put("loss_window_ms", shown(window.map(|lag| lag.millis)));
+    out.put("may_lack_promised", u8::from(status.may_lack));
     out.put("divergent_files", status.divergent_files);
 }

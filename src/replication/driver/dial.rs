@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::follow::Following;
 use super::frames::LinkError;
+use super::keeper;
 use super::links::{self, Order};
 use crate::replication::status::LinkState;
 use crate::replication::wire::VERSION;
@@ -81,6 +82,7 @@ pub(super) fn obey(server: &Server, target: Option<&Target>) -> Result<(), Strin
             let epoch = shard.become_primary().map_err(|error| format!("this node stays a replica: {error}"))?;
             server.config.set_replicaof(None);
             server.update_replication(|status| status.lead());
+            keeper::forgive(server, "it is promoted");
             if was {
                 links::begin(server);
                 tracing::info!(epoch = epoch.0, "primary from now on");

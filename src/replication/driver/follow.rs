@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::dial::{Target, obey};
 use super::frames::{Frames, LinkError};
 use super::install::install;
+use super::keeper;
 use super::links::{lineage_of, now};
 use crate::config::ReplicationMode;
 use crate::replication::follow::{Action, Follow, Me, Options, Standing};
@@ -106,6 +107,9 @@ impl Following {
         }
         self.step(frames, |follow, at, out| follow.drained(at, out)).await?;
         self.server.links.promise().told(self.follow.committed());
+        if self.follow.is_streaming() {
+            keeper::caught_up(&self.server, self.shard.written_lsn(), self.follow.committed());
+        }
         self.server.links.log_grown();
         self.note(self.follow.state());
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use esker_storage::clock::wall_clock;
 use esker_storage::fs::{Directory, RealDirectory};
+use esker_storage::recovery::RestartKind;
 use esker_storage::shard::Shard;
 use esker_storage::types::{Lsn, NodeId, ShardId};
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::dial::{self, Target};
 use super::failover::{self, Failovers};
 use super::feeds::{Feeds, Kept, PeerSocket};
+use super::keeper::{self, Keeper};
 use super::promise::{Promise, mode};
 use super::serve::serve;
 use crate::config::ReplicationMode;
@@ -44,6 +46,7 @@ pub struct Links {
     feeds: Feeds,
     promise: Promise,
     pub(super) failovers: Failovers,
+    pub(super) keeper: Keeper,
     running: Mutex<Running>,
     streaming: AtomicBool,
     leads: AtomicBool,
@@ -60,11 +63,12 @@ struct Running {
 impl Links {
     /// For so many workers; nothing runs yet.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, keeper: Keeper) -> Self {
         Self {
             feeds: Feeds::default(),
             promise: Promise::new(workers),
             failovers: Failovers::default(),
+            keeper,
             running: Mutex::default(),
             streaming: AtomicBool::new(false),
             leads: AtomicBool::new(true),
@@ -152,6 +156,12 @@ impl Links {
     /// # Errors
     /// The system refuses one.
     pub fn start(server: &Arc<Server>, dir: PathBuf) -> std::io::Result<()> {
+        let rebuilt = matches!(server.shard().recovery_report().kind, RestartKind::PowerLoss { .. });
+        server.links.keeper.begin(rebuilt);
+        keeper::tell(server);
+        if server.replication().may_lack {
+            tracing::warn!(rebuilt, "this node lost power and may lack what it promised in semi-sync");
+        }
         begin(server);
         let feeds = Builder::new_current_thread().enable_all().build()?;
         let (orders, received) = mpsc::unbounded_channel();
@@ -181,6 +191,11 @@ impl Links {
         Ok(())
     }
 
+    /// Keeps that all that was written is on the medium, after the end.
+    pub fn stopped(&self) {
+        self.keeper.stopped();
+    }
+
     /// Ends all links and the threads.
     pub fn stop(&self) {
         let running = std::mem::take(&mut *self.running.lock());
@@ -198,6 +213,7 @@ impl Links {
 pub(super) fn begin(server: &Server) {
     let shard = server.shard();
     server.links.leads.store(!shard.is_replica(), Ordering::Relaxed);
+    keeper::note_debts(server);
     let first = shard.log().lineage().epochs.last().map_or(Lsn(0), |epoch| epoch.first);
     server.links.promise.begin(mode(server.config.hot()), shard.number(), first);
     server.links.feeds.forget();
@@ -209,6 +225,7 @@ async fn tidy(server: Arc<Server>) {
     let mut before = mode(server.config.hot());
     loop {
         tokio::time::sleep(TIDY).await;
+        keeper::note_debts(&server);
         let now = mode(server.config.hot());
         if now != before {
             server.links.promise.set_mode(now);

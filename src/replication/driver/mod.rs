@@ -9,6 +9,7 @@ mod feeds;
 mod follow;
 mod frames;
 mod install;
+mod keeper;
 mod links;
 mod promise;
 mod readable;
@@ -16,4 +17,5 @@ mod serve;
 
 pub use dial::Target;
 pub use feeds::PeerSocket;
+pub use keeper::Keeper;
 pub use links::{Links, Order};

@@ -212,11 +212,13 @@ impl Serving {
     }
 
     fn standing(&self) -> Standing {
-        let own = self.server.config.replicaof().is_some() && !self.server.links.is_streaming();
-        let refuse = own.then(|| Refusal {
-            code: RefusalCode::Waiting,
-            reason: "this node is a replica itself, and does not follow its primary yet".to_owned(),
-        });
+        let unlinked = self.server.config.replicaof().is_some() && !self.server.links.is_streaming();
+        let reason = if self.server.replication().awaits_promotion() {
+            Some("this node lost power and may lack what it promised: it waits until it is promoted, or follows another")
+        } else {
+            unlinked.then_some("this node is a replica itself, and does not follow its primary yet")
+        };
+        let refuse = reason.map(|reason| Refusal { code: RefusalCode::Waiting, reason: reason.to_owned() });
         Standing {
             lineage: lineage_of(&self.shard),
             is_primary: !self.shard.is_replica(),

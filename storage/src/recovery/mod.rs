@@ -76,11 +76,12 @@ pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options, lock: Option<Lo
     if fresh {
         report.kind = RestartKind::Fresh;
     }
+    let options = &Options { role: settled(options.role, &report.kind), ..options.clone() };
     let (log, values) = finish::start(&directory, manifest, chain, &end, &index, options, &mut report)?;
     let index = Arc::new(index);
     finish::bind(&log, &index)?;
     match options.role {
-        Role::Primary => finish::begin_epoch(&log, &index)?,
+        Role::Primary | Role::PrimaryUnlessRebuilt => finish::begin_epoch(&log, &index)?,
         // It makes the first spare.
         Role::Replica => log.keeper.wake(),
     }
@@ -89,6 +90,15 @@ pub(crate) fn open(root: &Arc<dyn Directory>, options: &Options, lock: Option<Lo
     report.flushed_lsn = end.flushed;
     report.duration = started.elapsed();
     Ok(Recovered { log, index, values, report, lock })
+}
+
+/// What the role comes to.
+fn settled(role: Role, kind: &RestartKind) -> Role {
+    match (role, kind) {
+        (Role::PrimaryUnlessRebuilt, RestartKind::PowerLoss { .. }) => Role::Replica,
+        (Role::PrimaryUnlessRebuilt, _) => Role::Primary,
+        (role, _) => role,
+    }
 }
 
 /// What fits in a segment of the primary's has to fit in one of the replica's.

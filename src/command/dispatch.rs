@@ -30,9 +30,9 @@ pub struct Turn<'s> {
     pub batch: Batch,
     /// What the connection has to do, after [`Outcome::Effects`]; it takes them out.
     pub effects: Vec<Effect>,
-    /// The highest LSN written in this turn: under `appendfsync always` the replies wait for it.
+    /// The highest LSN written in this turn.
     pub lsn: Lsn,
-    /// Whether a command has read or written data: then the replies wait for what the replication mode promises.
+    /// Whether a command has read or written data.
     pub touched: bool,
     /// Whether commands for which the log has no room may wait for some.
     pub patient: bool,
@@ -67,7 +67,7 @@ impl<'s> Turn<'s> {
         Self {
             server,
             shard,
-            batch: shard.batch(),
+            batch: shard.batch().noting(server.holds_replies_back()),
             effects: Vec::new(),
             lsn: Lsn(0),
             touched: false,
@@ -152,10 +152,16 @@ impl<'s> Turn<'s> {
         (self.gets, self.sets, self.hits) = (0, 0, 0);
     }
 
-    /// Whether any command so far has read or written data.
+    /// The last entry that the replies so far tell of: what they wait for is that entry's flush, and the promise of it.
     #[must_use]
-    pub fn has_touched_data(&self) -> bool {
-        self.touched || self.gets > 0 || self.sets > 0
+    pub fn told(&self) -> Lsn {
+        let touched = self.touched || self.gets > 0 || self.sets > 0;
+        match (touched, self.batch.notes()) {
+            (false, _) => self.lsn,
+            (true, true) => self.lsn.max(self.batch.shown()),
+            // Replies wait since the turn has begun: what they tell of is not known.
+            (true, false) => self.lsn.max(self.shard.written_lsn()),
+        }
     }
 
     fn run_by_table(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Outcome {
@@ -212,6 +218,9 @@ impl<'s> Turn<'s> {
         plan::extend(&mut plan, spec, args, self.shard);
         let mark = reply.mark();
         let mut txn = self.shard.begin(&self.batch, &plan);
+        if spec.tells_of_all() {
+            txn.tells_of_all();
+        }
         let (server, shard, counters, effects) = (self.server, self.shard, self.counters, &mut self.effects);
         let result = (spec.handler)(&mut Call { args, reply, session, server, shard, txn: &mut txn, counters, effects });
         let result = result.and_then(|()| Ok(txn.commit()?));

@@ -38,6 +38,7 @@ pub const SPECS: &[Spec] = &[
 
 fn get_at(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let at = moment(call.arg(2)).ok_or(CommandError::Text("ERR an LSN, or @ and a Unix time in milliseconds, is expected"))?;
+    call.txn.tells_of_all();
     let known = call.session.answer.take();
     let question = || Question::Value { db: call.session.db, key: call.arg(1).to_vec(), at };
     let Answer::Value(found) = answer(known, question)? else { return Err(mixed_up()) };
@@ -60,6 +61,7 @@ fn history(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
         }
         _ => return Err(CommandError::Syntax),
     };
+    call.txn.tells_of_all();
     let known = call.session.answer.take();
     let question = || Question::Versions { db: call.session.db, key: call.arg(1).to_vec(), count };
     let Answer::Versions(versions) = answer(known, question)? else { return Err(mixed_up()) };

@@ -29,6 +29,15 @@ pub struct Spec {
     pub handler: Handler,
 }
 
+impl Spec {
+    /// Whether its reply may tell of more than the keys it names.
+    #[must_use]
+    pub fn tells_of_all(&self) -> bool {
+        let is_on_data = self.flags.has(Flags::READONLY) || self.flags.has(Flags::WRITE);
+        is_on_data && !matches!(self.keys, Keys::Range { .. })
+    }
+}
+
 /// Where the keys of a command are among its arguments (the name is argument 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {

@@ -181,6 +181,9 @@ fn run_queue(turn: &mut Turn<'_>, session: &mut Session, queue: &Queue, reply: &
     let mut took = Vec::with_capacity(queue.commands.len());
     for command in &queue.commands {
         let args = command.args();
+        if command.spec.tells_of_all() {
+            txn.tells_of_all();
+        }
         let (mark, effects_before, savepoint) = (reply.mark(), effects.len(), txn.savepoint());
         let mut call = Call { args: &args, reply, session, server, shard, txn: &mut txn, counters, effects };
         match (command.spec.handler)(&mut call) {

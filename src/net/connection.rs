@@ -167,6 +167,9 @@ impl Connection {
     #[cold]
     async fn await_promise(&mut self, end: &TurnEnd) {
         let server = Arc::clone(&self.server);
+        if server.links.promise().waiters.is_done(end.shard, end.promised) {
+            return;
+        }
         server.links.look_at_promise(&server.shard());
         let promised = server.links.promise().waiters.wait(self.worker, end.shard, end.promised, || false);
         if !matches!(tokio::time::timeout(server.config.hot().ack_timeout(), promised).await, Ok(true)) {

@@ -189,6 +189,11 @@ impl Durability {
 }
 
 impl Durability {
+    /// Whether the shard in service is this one, and its log flushed as far as this.
+    pub(super) fn is_done(&self, shard: u64, lsn: Lsn) -> bool {
+        self.outcome(shard, lsn) == Some(true)
+    }
+
     /// What has become of a flush; None: it is not done yet.
     fn outcome(&self, shard: u64, lsn: Lsn) -> Option<bool> {
         let current = self.current.load();

@@ -155,9 +155,11 @@ impl Connection {
                 break;
             }
         }
-        (end.shard, end.lsn) = (shard.number(), self.server.lsn_to_flush(&shard, turn.lsn));
-        if turn.has_touched_data() {
-            end.promised = self.server.lsn_to_promise(&shard, turn.lsn);
+        end.shard = shard.number();
+        if server.holds_replies_back() {
+            let told = turn.told();
+            end.lsn = if server.waits_for_flush() { told } else { Lsn(0) };
+            end.promised = if server.waits_for_replicas() { told } else { Lsn(0) };
         }
         end.replies = (replies_before, count - u32::from(end.wait.is_some_and(Wait::is_for_reply)));
         if turn.lsn > Lsn(0) {

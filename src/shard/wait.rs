@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_storage::history::{Answer, HistoryError, Question};
-use esker_storage::shard::{FetchedRecord, Shard, SlotDigests, StorageError, Wanted};
+use esker_storage::shard::{FetchedRecord, SlotDigests, StorageError, Wanted};
 use esker_storage::types::Lsn;
 use tokio::sync::oneshot;
 
@@ -31,24 +31,11 @@ impl Server {
         hot.fsync() == FsyncMode::Always || hot.replication_mode() == ReplicationMode::Sync
     }
 
-    /// The LSN that must be flushed before the replies of a turn leave that wrote up to `written`. Under
-    /// `appendfsync always` replies of reads wait too: what they tell of might be another connection's write that can still be lost.
+    /// Whether replies wait for anything after their commands have run. Those of reads do too: what they tell of might be another
+    /// connection's write that can still be lost.
     #[inline]
-    pub(crate) fn lsn_to_flush(&self, shard: &Shard, written: Lsn) -> Lsn {
-        if !self.waits_for_flush() {
-            return Lsn(0);
-        }
-        written.max(shard.written_lsn())
-    }
-
-    /// The LSN up to which the mode must have promised the log before the replies of a turn leave. Replies of reads wait too: what they
-    /// tell of might be another connection's write that can still vanish.
-    #[inline]
-    pub(crate) fn lsn_to_promise(&self, shard: &Shard, written: Lsn) -> Lsn {
-        if !self.waits_for_replicas() {
-            return Lsn(0);
-        }
-        written.max(shard.written_lsn())
+    pub(crate) fn holds_replies_back(&self) -> bool {
+        self.waits_for_flush() || self.waits_for_replicas()
     }
 
     /// Waits until the log is flushed up to `lsn`, if that is wanted, for no longer than `patience` (none: for ever); whether it is.

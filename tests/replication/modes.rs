@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use esker_storage::slot::slot_of;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -71,6 +72,59 @@ fn a_write_that_no_replica_acknowledges_is_an_error_and_seen_by_nobody() {
     eventually("the write was done", || primary.connect().ask("GET a") == "$1|2|");
     eventually("the replica has it", || replica.connect().ask("GET a") == "$1|2|");
     assert_eq!(client.ask("SET a 3"), "+OK|");
+}
+
+#[test]
+fn a_read_waits_for_what_it_tells_of_and_for_nothing_else() {
+    for mode in ["semi-sync", "sync"] {
+        let options = ["--replication-mode", mode, "--ack-timeout", "200"];
+        let primary = start(&options);
+        let replica = replica_of(primary.port(), &options);
+        eventually("a write is acknowledged", || primary.connect().ask("MSET settled 1 changed 1 deleted 1") == "+OK|");
+        let mut client = primary.connect();
+        // In database 1, for what is done to all of one.
+        client.send_raw(b"SELECT 1\r\nSET flushed 1\r\n");
+        assert_eq!((client.reply(), client.reply()), ("+OK|".to_owned(), "+OK|".to_owned()));
+        client.ask("SELECT 0");
+        let absent = absent_key_of_another_stripe();
+        signal(&replica, "-STOP");
+        let unknown = |reply: String| assert!(reply.starts_with("-NOREPLICAS"), "{mode}: {reply}");
+        unknown(client.ask("SET changed 2"));
+        unknown(client.ask("DEL deleted"));
+        let began = Instant::now();
+        assert_eq!(client.ask("GET settled"), "$1|1|", "{mode}");
+        assert_eq!(client.ask("EXISTS settled"), ":1|");
+        assert_eq!(client.ask("STRLEN settled"), ":1|");
+        assert_eq!(client.ask(&format!("GET {absent}")), "$-1|", "{mode}: nothing was deleted there");
+        assert_eq!(client.ask("SETNX settled 2"), ":0|");
+        client.send_raw(b"MULTI\r\nGET settled\r\nEXEC\r\n");
+        assert_eq!([client.reply(), client.reply(), client.reply()][2], "*1|$1|1|");
+        assert!(began.elapsed() < Duration::from_millis(200), "{mode}: none of them waits");
+        for unsettled in ["GET changed", "MGET settled changed", "EXISTS changed", "GET deleted", "EXISTS deleted", "SETNX changed 3"] {
+            unknown(client.ask(unsettled));
+        }
+        for many in ["DBSIZE", "KEYS settled", "SCAN 0", "RANDOMKEY"] {
+            unknown(client.ask(many));
+        }
+        // What has expired may come back with what its expiry took the place of.
+        unknown(client.ask("SET settled 2 PX 1"));
+        std::thread::sleep(Duration::from_millis(50));
+        unknown(client.ask("GET settled"));
+        client.ask("SELECT 1");
+        assert_eq!(client.ask("GET flushed"), "$1|1|");
+        unknown(client.ask("FLUSHDB"));
+        unknown(client.ask("GET flushed"));
+        signal(&replica, "-CONT");
+        eventually("all of it is settled", || primary.connect().ask("DBSIZE") == ":1|");
+        assert_eq!(client.ask("GET flushed"), "$-1|");
+        eventually("on the replica too", || replica.connect().ask("GET changed") == "$1|2|");
+    }
+}
+
+/// A key in whose stripe nothing was deleted when "deleted" is.
+fn absent_key_of_another_stripe() -> String {
+    let stripe = |key: &str| slot_of(key.as_bytes()).stripe();
+    (0..).map(|n| format!("absent{n}")).find(|key| stripe(key) != stripe("deleted")).unwrap()
 }
 
 #[test]

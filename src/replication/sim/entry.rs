@@ -20,6 +20,9 @@ pub struct Entry {
     pub op: Op,
 }
 
+/// Keys are in so many stripes, by their remainder.
+pub const STRIPES: u8 = 4;
+
 /// Bytes of an entry.
 pub const ENTRY: usize = 8 + 4 + 8 + 1 + 1 + 8;
 
@@ -29,6 +32,11 @@ impl Entry {
             Op::Start => None,
             Op::Put { key, .. } | Op::Delete { key, .. } => Some(key),
         }
+    }
+
+    /// Whether it deletes a key of a stripe.
+    pub fn deletes_in(&self, stripe: u8) -> bool {
+        matches!(self.op, Op::Delete { key, .. } if key % STRIPES == stripe)
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {

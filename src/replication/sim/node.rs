@@ -6,7 +6,7 @@ use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId, UnixMillis};
 use rand::Rng;
 
 use super::disk::{ModelDisk, Role};
-use super::entry::{Entry, Op};
+use super::entry::{Entry, Op, STRIPES};
 use super::rules::Rules;
 use crate::replication::commit::{Commit, Mode};
 use crate::replication::feed::{self, Feed};
@@ -275,13 +275,7 @@ impl ModelNode {
     fn command(&mut self, command: Command, env: &mut Env<'_, Self>) {
         match command {
             Command::Write { key, value, delete } => self.write(key, value, delete, env),
-            Command::Read { key } => {
-                let readable = self.readable().0;
-                let newest = env.disk().log.iter().rev().find(|entry| entry.key() == Some(key)).copied();
-                if let Some(entry) = newest.filter(|entry| entry.lsn <= readable) {
-                    env.output(Output::Seen(entry));
-                }
-            }
+            Command::Read { key } => self.read(key, env),
             Command::Promote { epoch, members } => {
                 self.hang_up(env);
                 env.disk().members = members.into_iter().collect();
@@ -295,6 +289,25 @@ impl ModelNode {
                     self.grew(env);
                 }
             }
+        }
+    }
+
+    /// A reader is told what its key holds as soon as what that tells of is promised; here only one that need not wait.
+    fn read(&self, key: u8, env: &mut Env<'_, Self>) {
+        let log = &env.disk().log;
+        let Some(newest) = log.iter().rev().find(|entry| entry.key() == Some(key)).copied() else { return };
+        let tells_of = match newest.op {
+            // There is no record of it: it is known when any key of its stripe was deleted last.
+            Op::Delete { .. } => log.iter().rev().find(|entry| entry.deletes_in(key % STRIPES)).map_or(0, |entry| entry.lsn),
+            _ => newest.lsn,
+        };
+        let rules = &self.setup.rules;
+        let waits = match newest.op {
+            Op::Delete { .. } => rules.absence_waits_for_the_promise,
+            _ => rules.records_wait_for_the_promise,
+        };
+        if !waits || tells_of <= self.readable().0 {
+            env.output(Output::Seen(newest));
         }
     }
 

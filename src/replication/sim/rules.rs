@@ -27,6 +27,10 @@ pub struct Rules {
     /// behind. A replica with a promised entry, started again with an old configuration, followed a node that had lost it with its power (seed
     /// 2971), and was the one that the next promotion heard.
     pub who_is_behind_takes_nothing: bool,
+    /// Who reads a key is told of its record when that is promised.
+    pub records_wait_for_the_promise: bool,
+    /// Who reads a key that is not there is told so when the last deletion in its stripe is promised.
+    pub absence_waits_for_the_promise: bool,
     /// Sync: only members of the in-sync set are promoted.
     pub only_members_are_promoted: bool,
 }
@@ -43,6 +47,8 @@ impl Default for Rules {
             promotion_fences: true,
             who_lost_power_is_not_heard: true,
             who_is_behind_takes_nothing: true,
+            records_wait_for_the_promise: true,
+            absence_waits_for_the_promise: true,
             only_members_are_promoted: true,
         }
     }

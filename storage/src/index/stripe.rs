@@ -81,6 +81,8 @@ pub struct Stripe {
     number: usize,
     /// Whose cells count in the figures of live cells a segment.
     counted: CountedTo,
+    /// The last entry that the absence of keys tells of that were removed as expired. Not kept across a restart.
+    expired: Lsn,
 }
 
 /// A change of one cell with all that goes with it.
@@ -94,7 +96,7 @@ struct Change {
 
 impl Stripe {
     pub(super) fn new(number: usize) -> Self {
-        Self { number, counted: CountedTo::default() }
+        Self { number, counted: CountedTo::default(), expired: Lsn(0) }
     }
 
     /// Its number: the slots it holds, divided by 64.
@@ -360,6 +362,18 @@ impl Stripe {
     #[inline]
     pub fn set_last_delete(&mut self, index: &Index, lsn: Lsn) {
         index.pages.set_word(self.at() + LAST_DELETE_AT, lsn.0);
+    }
+
+    /// The last entry that the absence of keys tells of that were removed as expired since the index was opened.
+    #[inline]
+    #[must_use]
+    pub fn last_expired(&self) -> Lsn {
+        self.expired
+    }
+
+    /// Keys were removed as expired, which these entries, up to `lsn`, say.
+    pub fn note_expired(&mut self, lsn: Lsn) {
+        self.expired = self.expired.max(lsn);
     }
 
     /// Counters of one slot of a table.

@@ -1,4 +1,4 @@
-//! What the commands of one batch share.
+//! What the commands of one batch share: the clock, cold records that were fetched for it, and how much of the log its replies tell of.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fetch::{FetchedRecord, FetchedValue, Wanted};
 use super::record::Fetched;
 use crate::error::StorageError;
-use crate::types::{Location, UnixMillis};
+use crate::types::{Location, Lsn, UnixMillis};
 
 /// The clock of a batch of commands, read once, and the cold records that were fetched for it.
 #[derive(Debug)]
@@ -15,13 +15,42 @@ pub struct Batch {
     fetched: RefCell<Vec<FetchedRecord>>,
     /// What of a large value was looked for in vain.
     wanted: Cell<Option<Wanted>>,
+    /// Whether `shown` is kept: only who waits for it wants it.
+    notes: bool,
+    shown: Cell<Lsn>,
 }
 
 impl Batch {
     /// A batch at a time of the caller's choosing: for tests and replays.
     #[must_use]
     pub fn at(now: UnixMillis) -> Self {
-        Self { now, fetched: RefCell::new(Vec::new()), wanted: Cell::new(None) }
+        Self { now, fetched: RefCell::new(Vec::new()), wanted: Cell::new(None), notes: false, shown: Cell::new(Lsn(0)) }
+    }
+
+    /// The same batch, which notes what it shows, if `notes`.
+    #[must_use]
+    pub fn noting(self, notes: bool) -> Self {
+        Self { notes, ..self }
+    }
+
+    /// Whether it notes what it shows.
+    #[inline]
+    #[must_use]
+    pub fn notes(&self) -> bool {
+        self.notes
+    }
+
+    /// The last entry that anything shown so far tells of, of a batch that notes that: were the log to end there, all of it would be seen
+    /// as it was.
+    #[inline]
+    #[must_use]
+    pub fn shown(&self) -> Lsn {
+        self.shown.get()
+    }
+
+    /// Something that is shown tells of this entry.
+    pub(super) fn show(&self, lsn: Lsn) {
+        self.shown.set(self.shown.get().max(lsn));
     }
 
     /// The batch's time.

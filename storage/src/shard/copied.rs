@@ -49,13 +49,16 @@ impl Shard {
         let (mut show, mut shown, mut expired) = (Some(show), None, None);
         let cell = stripe.lookup(&self.index, table, key.hash(), |location| {
             let segment = segments.get(location.segment()).ok_or(NotCopied)?;
-            let mut look = |op: &[u8]| {
+            let look = |lsn, op: &[u8]| {
                 let op = OpView::parse(op).map_err(|_| NotCopied)?;
                 if op.key != key.bytes() {
                     return Ok(false);
                 }
                 if op.header.value_type != ValueType::String {
                     return Err(NotCopied);
+                }
+                if batch.notes() {
+                    self.note_found(batch, lsn, op.header.expire_at);
                 }
                 let live = op.header.expire_at.is_none_or(|at| at > now);
                 expired = (!live).then_some(location);
@@ -65,7 +68,7 @@ impl Shard {
             match segment.hot_bytes(location.offset()) {
                 // Another key with the same hash, or the key's own that has just become hot: rare.
                 Some(_) => Err(NotCopied),
-                None => self.log.copies.show(segment.copy_of(key.hash(), location), |_, op| look(op)).unwrap_or(Err(NotCopied)),
+                None => self.log.copies.show(segment.copy_of(key.hash(), location), look).unwrap_or(Err(NotCopied)),
             }
         });
         if let Some(location) = expired {
@@ -78,7 +81,12 @@ impl Shard {
                 }
                 shown
             }
-            Ok(None) => show.take().map(|show| show(None)),
+            Ok(None) => {
+                if batch.notes() {
+                    self.note_absent(batch, stripe);
+                }
+                show.take().map(|show| show(None))
+            }
             Err(NotCopied) => None,
         }
     }

@@ -39,6 +39,10 @@ pub struct Shard {
     pub(super) background: Background,
     pub(super) expiry: Expiry,
     tables: [AtomicU64; DATABASES as usize],
+    /// The entry that last changed which table is whose, or what is in all of one.
+    tables_lsn: AtomicU64,
+    /// The end of the log when the shard was opened.
+    recovered: Lsn,
     grant: Grant,
     readers: Readers,
     threads: Mutex<Threads>,
@@ -75,6 +79,7 @@ impl Shard {
         let eviction = Eviction::start(&log, &index, &values, &options)?;
         let history = History::start(&log, &index, &values)?;
         let expiry = Expiry::start(&log, &index, &values, &options)?;
+        let recovered = log.durability().written();
         let shard = Self {
             materialised: Materialised::new((options.memory_limit / 16).min(64 << 20)),
             options,
@@ -84,6 +89,8 @@ impl Shard {
             background,
             expiry,
             tables: [const { AtomicU64::new(0) }; DATABASES as usize],
+            tables_lsn: AtomicU64::new(0),
+            recovered,
             grant,
             readers,
             threads: Mutex::new(threads),
@@ -157,6 +164,17 @@ impl Shard {
             let packed = (tables.slot(db).number() as u64) << 32 | u64::from(tables.id(db).0);
             self.tables[usize::from(db.0)].store(packed, Ordering::Relaxed);
         }
+        self.tables_lsn.store(tables.lsn.0, Ordering::Relaxed);
+    }
+
+    /// The last flush or swap; under the lock of any stripe.
+    pub(super) fn tables_lsn(&self) -> Lsn {
+        Lsn(self.tables_lsn.load(Ordering::Relaxed))
+    }
+
+    /// The end of the log when the shard was opened.
+    pub(super) fn recovered_lsn(&self) -> Lsn {
+        self.recovered
     }
 
     /// Values from this length on lie in value segments.

@@ -24,6 +24,7 @@ mod record;
 mod replicate;
 mod scan;
 mod set;
+mod shown;
 mod transaction;
 mod value_copy;
 mod values;

@@ -1,6 +1,7 @@
 //! A plain read: one string shown where it lies, without a transaction around it. Most requests of a cache are just that.
 //!
 //! Invariants: the stripe is locked and the segments are pinned while the value is shown, in the order in which a transaction does both.
+//! What is shown is noted as a transaction notes it.
 
 use super::{Batch, Key, Shard};
 use crate::codec::op::{OpCode, OpView, ValueType};
@@ -34,13 +35,21 @@ impl Shard {
         });
         let (op, cell) = match cell {
             Ok(Some(cell)) => (newest?, cell),
-            Ok(None) => return Some(show(None)),
+            Ok(None) => {
+                if batch.notes() {
+                    self.note_absent(batch, &stripe);
+                }
+                return Some(show(None));
+            }
             Err(NotPlain::Cold) => return self.read_copied(&stripe, &segments, batch, (db, key), show),
             Err(NotPlain::Otherwise) => return None,
         };
         let header = &op.header;
         if header.code != OpCode::Put || header.value_segment || header.value_type != ValueType::String {
             return None;
+        }
+        if batch.notes() {
+            self.note_hot(batch, &segments, cell.location(), header);
         }
         let live = header.expire_at.is_none_or(|at| at > batch.now().max(self.expiry.at()));
         if live {

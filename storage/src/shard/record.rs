@@ -64,7 +64,7 @@ impl<'t> Record<'t> {
         let Some(op) = bytes.get(..header.op_len() as usize) else {
             return Err(corrupt(segment, location, "the record reaches beyond the written end"));
         };
-        let lsn = location.offset().checked_sub(header.entry_distance()).and_then(|entry| segment.bytes(entry + LSN_OFFSET)?.first_chunk());
+        let lsn = lsn_bytes(segment, location, &header);
         Ok(Self { bytes: Bytes::Mapped(op), header, location, lsn: EntryLsn::Mapped(lsn) })
     }
 
@@ -145,6 +145,17 @@ impl<'t> Record<'t> {
             Bytes::Shared(bytes) => Cow::Owned(bytes[start..].to_vec()),
         }
     }
+}
+
+#[inline]
+fn lsn_bytes<'t>(segment: &'t Segment, location: Location, header: &OpHeader) -> Option<&'t [u8; 8]> {
+    location.offset().checked_sub(header.entry_distance()).and_then(|entry| segment.bytes(entry + LSN_OFFSET)?.first_chunk())
+}
+
+/// The LSN of the entry of a record in a hot segment.
+#[inline]
+pub(super) fn lsn_of(segment: &Segment, location: Location, header: &OpHeader) -> Option<Lsn> {
+    lsn_bytes(segment, location, header).map(|bytes| Lsn(u64::from_le_bytes(*bytes)))
 }
 
 type Read<'r> = &'r mut dyn FnMut(u64, &mut [u8]) -> Result<Option<usize>>;

@@ -197,7 +197,14 @@ impl<'s> Transaction<'s> {
             }
             Ok::<_, StorageError>(same)
         })?;
-        Ok(cell.zip(found))
+        let found = cell.zip(found);
+        if self.batch.notes() {
+            match &found {
+                Some((_, record)) => self.shard.note_found(self.batch, record.lsn(), record.header.expire_at),
+                None => self.shard.note_absent(self.batch, stripe),
+            }
+        }
+        Ok(found)
     }
 
     /// The newest record of a key in the log that has not expired. What this transaction wrote is not in it.

@@ -62,7 +62,7 @@ impl Sweeper {
             self.declare(now)?;
         }
         let (current, tables) = (self.log.segments(), self.index.tables());
-        let mut removed = 0;
+        let (mut removed, mut told) = (0, self.index.expired().lsn);
         for Doomed { found, counted, record, .. } in doomed {
             let Some(db) = (0..DATABASES).map(Db).find(|db| tables.slot(*db) == found.table) else { continue };
             // The same place in the same file holds the same record: what was read before still counts.
@@ -79,8 +79,13 @@ impl Sweeper {
                     self.values.bury(value.value_id, self.index.expired().lsn);
                 }
                 self.shared.removed(db, record.key());
+                // A record with a time in the past may be newer than the entry that declared it.
+                told = told.max(record.lsn());
                 removed += 1;
             }
+        }
+        if removed > 0 {
+            stripe.note_expired(told);
         }
         Ok(removed)
     }

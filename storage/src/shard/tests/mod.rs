@@ -5,6 +5,7 @@ mod basic;
 mod cold;
 mod large;
 mod model;
+mod shown;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ mod links;
 mod modes;
 mod power;
 mod proxy;
+mod reapply;
 mod roles;
 #[path = "../crash/writer.rs"]
 mod writer;

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod client;
 pub mod ctl;
 pub mod log;
 mod outcome;
+mod request;

@@ -75,11 +75,9 @@ impl Target {
     }
 
     fn demand(&self, mut stream: &TcpStream, words: &[&str], what: &'static str) -> Result<(), BenchError> {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request += &format!("${}\r\n{word}\r\n", word.len()));
         let address = self.address();
         let broken = |source| BenchError::Setup { address: address.clone(), source };
-        stream.write_all(request.as_bytes()).map_err(broken)?;
+        stream.write_all(&crate::request::encode(words)).map_err(broken)?;
         let (mut bytes, mut buffer) = (Vec::new(), [0; 512]);
         loop {
             let reply = parse(&bytes).map_err(|_| BenchError::Protocol { address: address.clone(), reason: preview(&bytes) })?;

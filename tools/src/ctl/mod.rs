@@ -1,11 +1,11 @@
 //! `esker-ctl`: looking after servers from outside.
 
 mod args;
-mod client;
+mod error;
 mod verify;
 
 pub use args::{Args, Command, Verify};
-pub use client::CtlError;
+pub use error::CtlError;
 
 pub use crate::outcome::Outcome;
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use super::client::{Client, CtlError, Value};
+use super::error::{ClientError, CtlError};
 use super::{Outcome, Verify};
+use crate::client::{Client, Value};
 
 /// Differing slots that are named.
 const NAMED: usize = 100;
@@ -61,7 +62,7 @@ fn attempt(args: &Verify, primary: &mut Client, replica: &mut Client) -> Result<
     let reached = replica.ask(&["WAITLSN", &one.token, &(args.timeout * 1000).max(1).to_string()])?;
     if reached != Value::Integer(1) {
         let reply = format!("it did not come to {} in {} s", one.token, args.timeout);
-        return Err(CtlError::Refused { address: replica.address().to_owned(), reply });
+        return Err(ClientError::Refused { address: replica.address().to_owned(), reply }.into());
     }
     Ok((one, digests(args, replica)?))
 }
@@ -74,18 +75,20 @@ fn digests(args: &Verify, client: &mut Client) -> Result<Digests, CtlError> {
         words.extend(["DB", db]);
     }
     let answer = client.ask(&words)?;
-    parse(&answer).ok_or_else(|| client.unexpected(&answer))
+    parse(&answer).ok_or_else(|| client.unexpected(&answer).into())
 }
 
 fn parse(answer: &Value) -> Option<Digests> {
     let Value::Array(parts) = answer else { return None };
-    let [Value::Text(token), Value::Integer(expired_up_to), Value::Integer(exact), Value::Array(slots)] = &parts[..] else { return None };
+    let [token @ Value::Text(_), Value::Integer(expired_up_to), Value::Integer(exact), Value::Array(slots)] = &parts[..] else {
+        return None;
+    };
     let pair = |pair: &[Value]| match pair {
-        [Value::Integer(slot), Value::Text(digest)] => Some((*slot, digest.clone())),
+        [Value::Integer(slot), digest] => Some((*slot, digest.text()?)),
         _ => None,
     };
     let slots = slots.chunks(2).map(pair).collect::<Option<_>>()?;
-    Some(Digests { token: token.clone(), expired_up_to: *expired_up_to, exact: *exact == 1, slots })
+    Some(Digests { token: token.text()?, expired_up_to: *expired_up_to, exact: *exact == 1, slots })
 }
 
 /// Slots of which both do not say the same; a slot without keys is in neither.
@@ -112,8 +115,8 @@ mod tests {
     use super::*;
 
     fn answer(slots: &[(i64, &str)]) -> Value {
-        let slots = slots.iter().flat_map(|(slot, digest)| [Value::Integer(*slot), Value::Text((*digest).to_owned())]).collect();
-        Value::Array(vec![Value::Text("0:1:9".to_owned()), Value::Integer(5), Value::Integer(1), Value::Array(slots)])
+        let slots = slots.iter().flat_map(|(slot, digest)| [Value::Integer(*slot), Value::Text(digest.as_bytes().to_vec())]).collect();
+        Value::Array(vec![Value::Text(b"0:1:9".to_vec()), Value::Integer(5), Value::Integer(1), Value::Array(slots)])
     }
 
     #[test]

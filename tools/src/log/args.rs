@@ -14,9 +14,9 @@ use esker_storage::types::{Lsn, Slot, UnixMillis};
 #[derive(Debug, Parser)]
 #[command(name = "esker-log", version)]
 pub struct Args {
-    /// The data directory.
-    #[arg(long, short, global = true, default_value = "./esker-data", value_name = "DIR")]
-    pub dir: PathBuf,
+    /// The data directory [default: ./esker-data]
+    #[arg(long, short, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -41,6 +41,10 @@ pub enum Command {
     Export(Export),
     /// Makes the log of a stopped server sound again. Tells what it would do, and does it with --apply.
     Repair(Repair),
+    /// Lists what was set aside: entries that a primary did not have, data of other histories, what was cut from the log.
+    Divergent(Divergent),
+    /// Writes what a divergent-*.log holds to a running server; exit status 1 if something of it was left out.
+    Reapply(Reapply),
 }
 
 /// Options that all commands share.
@@ -140,6 +144,58 @@ pub struct Repair {
     /// Remove the index too: the next start builds it again.
     #[arg(long)]
     pub rebuild_index: bool,
+}
+
+/// Options of `divergent`.
+#[derive(Debug, clap::Args)]
+pub struct Divergent {
+    /// The data directory, as --dir.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `reapply`.
+#[derive(Debug, clap::Args)]
+pub struct Reapply {
+    /// The divergent-*.log. With --dir, what it is based on may come from that data directory.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The server: the primary that the file's writer parted from.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: String,
+    /// Its password.
+    #[arg(long)]
+    pub password: Option<String>,
+    /// The user of the password.
+    #[arg(long, requires = "password")]
+    pub user: Option<String>,
+    /// Only keys that match the pattern, as in KEYS.
+    #[arg(long, value_name = "GLOB")]
+    pub keys: Option<OsString>,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What becomes of keys that were written at the server since.
+    #[arg(long, value_enum, default_value_t = OnConflict::Skip)]
+    pub on_conflict: OnConflict,
+    /// Name every key, not only those that are left out.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// One JSON object a line, the last one the summary.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What becomes of a key that both sides wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnConflict {
+    /// It stays as it is at the server.
+    Skip,
+    /// It becomes what the file says.
+    Overwrite,
 }
 
 /// What an export is made of.

@@ -8,6 +8,7 @@ use esker_storage::history::HistoryError;
 use esker_storage::types::{Lsn, UnixMillis};
 
 use super::output;
+use crate::client::ClientError;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum LogError {
     /// There is something that cannot be written in this form.
     #[error("{0}")]
     Export(String),
+    /// A server does not answer as it should.
+    #[error(transparent)]
+    Server(#[from] ClientError),
+    /// Something that keeps entries from being applied again.
+    #[error("{0}")]
+    Reapply(String),
     /// A server has the directory.
     #[error("{} is in use by {}: repair works on a stopped server only", dir.display(), pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {

@@ -2,12 +2,13 @@
 //!
 //! Invariants:
 //! - Nothing in the data directory is written, created or removed, and nothing locked that a running server needs, so it is not disturbed.
-//!   The exception is `repair`, which works on a stopped server only.
+//!   The exception is `repair`, which works on a stopped server only. `reapply` writes to a server, as any client does.
 //! - What a running server changes under our hands (an entry half written, a segment renamed or cleaned away) is read again before it is
 //!   called damage.
 
 mod args;
 mod directory;
+mod divergent;
 mod dump;
 mod error;
 mod export;
@@ -16,6 +17,7 @@ mod history;
 mod liveness;
 mod ls;
 mod output;
+mod reapply;
 mod repair;
 mod scan;
 mod set_aside;
@@ -31,17 +33,21 @@ pub use args::Args;
 pub use error::LogError;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::{Command, Dump};
 use directory::DataDirectory;
+
+/// The data directory where none is named.
+const DIRECTORY: &str = "./esker-data";
 
 /// How a command ended that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// All is well.
     Sound,
-    /// Damage was found and reported.
+    /// Damage was found, or something was left undone, and reported.
     Damaged,
 }
 
@@ -59,21 +65,19 @@ impl From<Outcome> for ExitCode {
 /// # Errors
 /// When the directory cannot be read, or is damaged where the command cannot go on.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome, LogError> {
-    let given = match &args.command {
-        Command::Export(options) => options.directory.as_ref(),
-        Command::Repair(options) => options.directory.as_ref(),
-        Command::Dump(Dump { file: Some(file), selection, format }) => return set_aside::run(file, selection, *format, out),
-        _ => None,
-    };
-    let directory = DataDirectory::open(given.unwrap_or(&args.dir))?;
+    let path = |given: &Option<PathBuf>| given.clone().or_else(|| args.dir.clone()).unwrap_or_else(|| DIRECTORY.into());
+    let open = |given: &Option<PathBuf>| DataDirectory::open(&path(given));
     match &args.command {
-        Command::Ls(options) => ls::run(&directory, options, out),
-        Command::Dump(options) => dump::run(&directory, options, out),
-        Command::Verify(options) => verify::run(&directory, options, out),
-        Command::Stat(options) => stat::run(&directory, options, out),
-        Command::Tail(options) => tail::run(&directory, options, out),
-        Command::History(options) => history::run(&directory, options, out),
-        Command::Export(options) => export::run(&directory, options, out),
-        Command::Repair(options) => repair::run(&directory, options, out),
+        Command::Ls(options) => ls::run(&open(&None)?, options, out),
+        Command::Dump(Dump { file: Some(file), selection, format }) => set_aside::run(file, selection, *format, out),
+        Command::Dump(options) => dump::run(&open(&None)?, options, out),
+        Command::Verify(options) => verify::run(&open(&None)?, options, out),
+        Command::Stat(options) => stat::run(&open(&None)?, options, out),
+        Command::Tail(options) => tail::run(&open(&None)?, options, out),
+        Command::History(options) => history::run(&open(&None)?, options, out),
+        Command::Export(options) => export::run(&open(&options.directory)?, options, out),
+        Command::Repair(options) => repair::run(&open(&options.directory)?, options, out),
+        Command::Divergent(options) => divergent::run(&path(&options.directory), options, out),
+        Command::Reapply(options) => reapply::run(args.dir.as_deref(), options, out),
     }
 }

@@ -16,7 +16,7 @@ use esker_storage::types::{Lsn, NodeId, UnixMillis};
 use super::args::{Format, Selection};
 use super::directory::SegmentFile;
 use super::scan::visit_entry;
-use super::{LogError, Outcome, filter, output};
+use super::{LogError, Outcome, divergent, filter, output};
 use esker_storage::history::Tables;
 
 /// The name of a file of damaged bytes, which has the form of a `torn-*.log`.
@@ -51,8 +51,10 @@ pub(super) fn run(path: &Path, selection: &Selection, format: Format, out: &mut 
         base: header.base_lsn,
         state: SegmentState::Active,
     };
-    // Which database a table belonged to is not in the file: as at creation.
-    let mut tables = Tables::of(&Manifest::new(header.shard, NodeId(0), header.history, 0));
+    // Which database a table belonged to is not in the file: as at creation, unless it is beside it.
+    let mut manifest = Manifest::new(header.shard, NodeId(0), header.history, 0);
+    manifest.tables = divergent::tables_beside(path)?;
+    let mut tables = Tables::of(&manifest);
     // Behind a whole segment that was cut stand its header's bytes.
     let mut at = if torn.offset == 0 { esker_storage::segment::SEGMENT_HEADER } else { 0 };
     while let Some(rest) = torn.bytes.get(at..).filter(|rest| !rest.is_empty()) {

@@ -35,10 +35,8 @@ impl Client {
 
     /// The reply to a request, if it is a text or a number; an error reply is an error.
     pub(super) fn ask(&mut self, words: &[&str]) -> Result<String, BenchError> {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request += &format!("${}\r\n{word}\r\n", word.len()));
         let broken = |address: &str, source| BenchError::Broken { address: address.to_owned(), source };
-        self.stream.write_all(request.as_bytes()).map_err(|source| broken(&self.address, source))?;
+        self.stream.write_all(&crate::request::encode(words)).map_err(|source| broken(&self.address, source))?;
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
             let malformed = |bytes: &[u8]| BenchError::Protocol { address: self.address.clone(), reason: preview(bytes) };

@@ -19,8 +19,8 @@ use esker_storage::types::{Lsn, UnixMillis};
 use super::args::Export;
 use super::directory::DataDirectory;
 use super::{LogError, Outcome};
-use places::{At, Places};
-use value::Sources;
+pub(super) use places::{At, Places};
+pub(super) use value::{Sources, change};
 use write::Writer;
 
 /// How often all is begun again because a running server removed what was to be read.
@@ -53,7 +53,8 @@ pub(super) fn run(directory: &DataDirectory, options: &Export, out: &mut dyn Wri
     Ok(Outcome::Sound)
 }
 
-fn find(directory: &DataDirectory, at: At) -> Result<(Places, Sources), LogError> {
+/// Where all keys are as of a place in the log, and the files that their values are in.
+pub(super) fn find(directory: &DataDirectory, at: At) -> Result<(Places, Sources), LogError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -72,7 +73,7 @@ fn find(directory: &DataDirectory, at: At) -> Result<(Places, Sources), LogError
     }
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64))
 }
 

@@ -21,7 +21,7 @@ use esker_storage::history::{Bounds, Tables};
 
 /// Up to where the log counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(in super::super) enum At {
     /// To its end.
     End,
     /// To this entry.
@@ -43,7 +43,7 @@ pub(super) struct Place {
 
 /// The newest record of a key. There is one in memory for every key: it is small.
 #[derive(Debug)]
-pub(super) struct Newest {
+pub(in super::super) struct Newest {
     pub(super) place: Place,
     table: TableId,
     /// Unix ms; the greatest number: never.
@@ -76,7 +76,7 @@ impl Newest {
 }
 
 /// All keys.
-pub(super) struct Places {
+pub(in super::super) struct Places {
     /// By table and key. 128 bits: among 2^40 keys two share a hash with a probability below 2^-48.
     keys: HashMap<u128, Newest>,
     tables: Tables,
@@ -205,6 +205,11 @@ impl Places {
         let expire_at = header.expire_at.map_or(i64::MAX, |at| at.0);
         self.keys.insert(id, Newest { place, table: header.table, expire_at, rest });
         Ok(())
+    }
+
+    /// The newest record of a key of a table.
+    pub(in super::super) fn newest(&self, table: TableId, key: &[u8]) -> Option<&Newest> {
+        self.keys.get(&xxh3_128_with_seed(key, u64::from(table.0)))
     }
 
     /// Values in segments of their own, of keys in a database.

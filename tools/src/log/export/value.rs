@@ -24,7 +24,7 @@ struct Source {
 
 /// All files that values come from.
 #[derive(Default)]
-pub(super) struct Sources {
+pub(in super::super) struct Sources {
     segments: Vec<Source>,
     values: HashMap<u128, (PathBuf, File)>,
 }
@@ -56,7 +56,7 @@ impl Sources {
     }
 
     /// The value of a record, folded with what it is based on.
-    pub(super) fn value(&self, newest: &Newest) -> Result<Vec<u8>, LogError> {
+    pub(in super::super) fn value(&self, newest: &Newest) -> Result<Vec<u8>, LogError> {
         let nothing = Rest::default();
         let rest = newest.rest.as_deref().unwrap_or(&nothing);
         if let Some(base) = rest.broken {
@@ -100,7 +100,7 @@ impl Sources {
 }
 
 /// Applies a delta.
-fn change(value: &mut Vec<u8>, op: &OpView<'_>) -> Result<(), LogError> {
+pub(in super::super) fn change(value: &mut Vec<u8>, op: &OpView<'_>) -> Result<(), LogError> {
     let delta = Delta::decode(op.body).map_err(|error| LogError::Export(error.to_string()))?;
     value.resize(delta.total_len as usize, 0);
     if let DeltaChange::Write { offset, bytes } = delta.change {

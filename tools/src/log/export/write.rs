@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::args::ExportFormat;
 use super::super::output::insert_bytes;
+use crate::request;
 
 /// Writes one key after the other.
 pub(super) struct Writer<'o> {
@@ -39,13 +40,7 @@ impl<'o> Writer<'o> {
     }
 
     fn command(&mut self, words: &[&[u8]]) -> io::Result<()> {
-        write!(self.out, "*{}\r\n", words.len())?;
-        for word in words {
-            write!(self.out, "${}\r\n", word.len())?;
-            self.out.write_all(word)?;
-            self.out.write_all(b"\r\n")?;
-        }
-        Ok(())
+        request::write(words, self.out)
     }
 
     fn line(&mut self, db: Db, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, lsn: Lsn) -> io::Result<()> {

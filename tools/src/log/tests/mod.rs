@@ -170,7 +170,7 @@ fn tail_follows_the_log_into_the_next_segment() {
         }
         step < 8
     };
-    tail::run_with(&DataDirectory::open(&args.dir).unwrap(), options, &mut out, &mut wait).unwrap();
+    tail::run_with(&DataDirectory::open(args.dir.as_deref().unwrap()).unwrap(), options, &mut out, &mut wait).unwrap();
     let lines: Vec<Value> = String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lsns(&lines), [7, 8, 9, 10]);
     assert_eq!(lines[3]["key"], "first of the next");

@@ -4,9 +4,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::request;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum CtlError {
+pub enum ClientError {
     /// The server cannot be reached, or goes away.
     #[error("{address}: {source}")]
     Io {
@@ -31,26 +33,15 @@ pub enum CtlError {
         /// What it is.
         what: String,
     },
-    /// No two answers were of one LSN.
-    #[error("{address} was never met at an LSN of the primary in {attempts} attempts: try --hold-writes")]
-    NeverMet {
-        /// The replica.
-        address: String,
-        /// How often it was tried.
-        attempts: u32,
-    },
-    /// The output cannot be written.
-    #[error("cannot write: {0}")]
-    Output(#[from] io::Error),
 }
 
 /// The longest bulk string and the most parts of an array that are taken.
-const MOST: i64 = 64 << 20;
+const MOST: i64 = 512 << 20;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
-    Text(String),
+pub(crate) enum Value {
+    Text(Vec<u8>),
     Error(String),
     Integer(i64),
     Null,
@@ -58,15 +49,25 @@ pub(super) enum Value {
 }
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     address: String,
     stream: BufReader<TcpStream>,
 }
 
+impl Value {
+    /// The text, as far as it is one.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        }
+    }
+}
+
 impl Client {
     /// Connects; no answer may take longer than `patience`.
-    pub(super) fn connect(address: &str, user: Option<&str>, password: Option<&str>, patience: Duration) -> Result<Self, CtlError> {
-        let failed = |source| CtlError::Io { address: address.to_owned(), source };
+    pub(crate) fn connect(address: &str, user: Option<&str>, password: Option<&str>, patience: Duration) -> Result<Self, ClientError> {
+        let failed = |source| ClientError::Io { address: address.to_owned(), source };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for found in address.to_socket_addrs().map_err(failed)? {
             match TcpStream::connect_timeout(&found, patience) {
@@ -87,26 +88,35 @@ impl Client {
     }
 
     /// Its address, as it was given.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Asks, and demands an answer that is no error.
-    pub(super) fn ask(&mut self, words: &[&str]) -> Result<Value, CtlError> {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request += &format!("${}\r\n{word}\r\n", word.len()));
-        let answer = self.stream.get_mut().write_all(request.as_bytes()).and_then(|()| read(&mut self.stream, 0));
-        match answer.map_err(|source| CtlError::Io { address: self.address.clone(), source })? {
-            Value::Error(reply) => Err(CtlError::Refused { address: self.address.clone(), reply }),
+    pub(crate) fn ask<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Value, ClientError> {
+        self.send(words)?;
+        match self.receive()? {
+            Value::Error(reply) => Err(ClientError::Refused { address: self.address.clone(), reply }),
             value => Ok(value),
         }
     }
 
+    /// Sends a request whose answer is received later.
+    pub(crate) fn send<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<(), ClientError> {
+        let sent = self.stream.get_mut().write_all(&request::encode(words));
+        sent.map_err(|source| ClientError::Io { address: self.address.clone(), source })
+    }
+
+    /// The next answer; a refusal is one too.
+    pub(crate) fn receive(&mut self) -> Result<Value, ClientError> {
+        read(&mut self.stream, 0).map_err(|source| ClientError::Io { address: self.address.clone(), source })
+    }
+
     /// The error for an answer of the wrong kind.
-    pub(super) fn unexpected(&self, value: &Value) -> CtlError {
+    pub(crate) fn unexpected(&self, value: &Value) -> ClientError {
         let mut what = format!("{value:?}");
         what.truncate((0..=200.min(what.len())).rev().find(|end| what.is_char_boundary(*end)).unwrap_or(0));
-        CtlError::Unexpected { address: self.address.clone(), what }
+        ClientError::Unexpected { address: self.address.clone(), what }
     }
 }
 
@@ -122,19 +132,22 @@ fn read(stream: &mut impl BufRead, depth: u32) -> io::Result<Value> {
     }
     let line = line.strip_suffix(b"\r\n").ok_or_else(malformed)?;
     let (kind, rest) = line.split_first().ok_or_else(malformed)?;
-    let text = String::from_utf8_lossy(rest).into_owned();
-    let number = || text.parse::<i64>().ok().filter(|number| *number <= MOST).ok_or_else(malformed);
+    let text = || String::from_utf8_lossy(rest).into_owned();
+    let number = || text().parse::<i64>().ok().filter(|number| *number <= MOST).ok_or_else(malformed);
     Ok(match kind {
-        b'+' => Value::Text(text),
-        b'-' => Value::Error(text),
-        b':' => Value::Integer(text.parse().map_err(|_| malformed())?),
+        b'+' => Value::Text(rest.to_vec()),
+        b'-' => Value::Error(text()),
+        b':' => Value::Integer(text().parse().map_err(|_| malformed())?),
         b'$' => match usize::try_from(number()?) {
             Err(_) => Value::Null,
             Ok(len) => {
                 let mut bytes = Vec::new();
                 stream.take(len as u64 + 2).read_to_end(&mut bytes)?;
-                let body = bytes.strip_suffix(b"\r\n").filter(|body| body.len() == len).ok_or_else(malformed)?;
-                Value::Text(String::from_utf8_lossy(body).into_owned())
+                if bytes.len() != len + 2 || !bytes.ends_with(b"\r\n") {
+                    return Err(malformed());
+                }
+                bytes.truncate(len);
+                Value::Text(bytes)
             }
         },
         b'*' if depth < 4 => match number()? {
@@ -152,7 +165,7 @@ mod tests {
     #[test]
     fn replies_are_read_and_what_is_none_is_told() {
         let found = |mut bytes: &[u8]| read(&mut bytes, 0).ok();
-        let array = Value::Array(vec![Value::Integer(-1), Value::Array(vec![Value::Null, Value::Text("a\r\nb".to_owned())])]);
+        let array = Value::Array(vec![Value::Integer(-1), Value::Array(vec![Value::Null, Value::Text(b"a\r\nb".to_vec())])]);
         assert_eq!(found(b"*2\r\n:-1\r\n*2\r\n$-1\r\n$4\r\na\r\nb\r\n"), Some(array));
         assert_eq!(found(b"-ERR no\r\n"), Some(Value::Error("ERR no".to_owned())));
         for bytes in

@@ -16,7 +16,7 @@ use crate::node::Summary;
 use crate::observe::{self, Latency, Monitors, SlowLog, Stats};
 use crate::protocol::Limits;
 use crate::pubsub::Hub;
-use crate::replication::driver::{Keeper, Links};
+use crate::replication::driver::{Keeper, Links, follow_options};
 use crate::replication::status::Status;
 use crate::replication::time::Millis;
 use crate::shard::{InService, Served};
@@ -119,6 +119,7 @@ impl Server {
         observe::logging::set_level(hot.log_level());
         self.apply_storage_options();
         self.update_replication(|_| ());
+        follow_options(self);
         let classes = hot.event_classes();
         self.hub.set_classes(classes);
         self.gates.set(Gates::EVENTS, classes != 0);

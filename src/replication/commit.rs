@@ -4,7 +4,8 @@
 //! - committed ≤ written, and committed never goes back.
 //! - Beyond `async`, nothing is committed before an entry of this epoch is: an entry of an earlier one that copies have acknowledged may still
 //!   lose against a log that another writer went on with; from the first entry of this epoch on, no such log is chosen.
-//! - A member of the in-sync set stays one until it is removed by name.
+//! - A member of the in-sync set stays one until it is removed by name, or the mode is another: only `sync` has members.
+//! - Nobody is a member before [`Commit::admit`] says so: a driver keeps the set where a restart finds it, and does that first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,14 @@ pub enum Mode {
         /// So many of them there have to be, the primary counted.
         min_in_sync: usize,
     },
+}
+
+impl Mode {
+    /// Whether a set of replicas is kept that all have to have what is promised.
+    #[must_use]
+    pub fn has_members(self) -> bool {
+        matches!(self, Self::Sync { .. })
+    }
 }
 
 /// How far a replica is in this primary's log.
@@ -54,7 +63,8 @@ impl Commit {
     /// Of a primary whose epoch begins at `epoch_first`, with the replicas that are configured to be in sync.
     #[must_use]
     pub fn new(mode: Mode, epoch_first: Lsn, members: impl IntoIterator<Item = NodeId>) -> Self {
-        let (replicas, members) = (BTreeMap::new(), members.into_iter().collect());
+        let members = if mode.has_members() { members.into_iter().collect() } else { BTreeSet::new() };
+        let replicas = BTreeMap::new();
         Self { mode, epoch_first, written: Lsn(0), flushed: Lsn(0), replicas, members, committed: Lsn(0) }
     }
 
@@ -82,9 +92,12 @@ impl Commit {
         self.replicas.get(&node).copied()
     }
 
-    /// Changes the mode. What was committed stays so: it has been told.
+    /// Changes the mode. What was committed stays so: it has been told. What the in-sync set was good for is given up with `sync`.
     pub fn set_mode(&mut self, mode: Mode) -> Lsn {
         self.mode = mode;
+        if !mode.has_members() {
+            self.members.clear();
+        }
         self.advance()
     }
 
@@ -108,8 +121,19 @@ impl Commit {
         let position = self.replicas.entry(node).or_default();
         position.written = position.written.max(written);
         position.flushed = position.flushed.max(flushed).min(position.written);
-        let caught_up = position.flushed >= self.committed && position.flushed >= self.epoch_first;
-        if caught_up {
+        self.advance()
+    }
+
+    /// Whether a replica that is no member has caught up, and is to be one.
+    #[must_use]
+    pub fn is_admissible(&self, node: NodeId) -> bool {
+        let caught_up = |position: &Position| position.flushed >= self.committed && position.flushed >= self.epoch_first;
+        self.mode.has_members() && !self.members.contains(&node) && self.replicas.get(&node).is_some_and(caught_up)
+    }
+
+    /// Makes a replica a member, if it is still to be one.
+    pub fn admit(&mut self, node: NodeId) -> Lsn {
+        if self.is_admissible(node) {
             self.members.insert(node);
         }
         self.advance()

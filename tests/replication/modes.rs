@@ -179,3 +179,40 @@ fn a_client_that_leaves_in_the_middle_of_a_wait_disturbs_nobody() {
     }
     assert_eq!(primary.connect().ask("SET b 1"), "+OK|");
 }
+
+#[test]
+fn a_restarted_sync_primary_waits_for_the_members_that_it_had() {
+    let options = ["--replication-mode", "sync", "--min-in-sync", "2", "--ack-timeout", "500"];
+    let mut primary = start(&options);
+    let (near, mut far) = (replica_of(primary.port(), &options), replica_of(primary.port(), &options));
+    let members = |server: &Server| info(server, "in_sync_replicas");
+    let id = |server: &Server| info(server, "node_id");
+    let mut both = [id(&near), id(&far)];
+    both.sort();
+    let joined = || primary.connect().ask("SET a 1") == "+OK|" && members(&primary) == both.join(",");
+    eventually("both are members", joined);
+    far.kill();
+    for clean in [false, true] {
+        if clean {
+            primary.terminate();
+        } else {
+            primary.kill();
+        }
+        primary.restart_in_place();
+        assert_eq!(members(&primary), both.join(","));
+        eventually("one member is there", || primary.connect().info("replication", "slave0").is_some_and(|it| it.contains("online")));
+        assert!(primary.connect().ask("SET a 2").starts_with("-NOREPLICAS"), "what the other would lack is not promised");
+    }
+    far.restart_in_place();
+    eventually("writes go on", || primary.connect().ask("SET a 3") == "+OK|");
+    // Leaving the mode gives up what the set was good for.
+    far.kill();
+    assert_eq!(primary.connect().ask("CONFIG SET replication-mode async"), "+OK|");
+    assert_eq!(primary.connect().ask("CONFIG SET replication-mode sync"), "+OK|");
+    eventually("writes go on", || primary.connect().ask("SET a 4") == "+OK|");
+    assert_eq!(members(&primary), id(&near));
+    // A replica has no members of its own, and its next part begins without.
+    assert_eq!(primary.connect().ask("REPLICAOF 127.0.0.1 1"), "+OK|");
+    assert_eq!(primary.connect().ask("REPLICAOF NO ONE"), "+OK|");
+    eventually("who follows is a member", || primary.connect().ask("SET a 5") == "+OK|" && members(&primary) == id(&near));
+}

@@ -1,7 +1,7 @@
 //! The section about replication: Redis's fields, then Esker's own.
 
 use super::{Lines, Source};
-use crate::config::Config;
+use crate::config::{Config, ReplicationMode};
 use crate::replication::status::{Link, LinkState, Replica, ReplicaState, Status};
 use crate::replication::time::Millis;
 
@@ -69,7 +69,12 @@ fn as_slave(replica: &Replica, now: Millis) -> String {
 fn of_our_own(source: &Source<'_>, status: &Status, now: Millis, out: &mut Lines) {
     let shard = source.server.shard();
     let written = shard.written_lsn();
-    out.put("replication_mode", source.server.config.hot().replication_mode().name());
+    let mode = source.server.config.hot().replication_mode();
+    out.put("replication_mode", mode.name());
+    if mode == ReplicationMode::Sync && status.link().is_none() {
+        let members: Vec<String> = source.server.links.promise().members().iter().map(|node| format!("{:016x}", node.0)).collect();
+        out.put("in_sync_replicas", members.join(","));
+    }
     for (number, replica) in status.replicas.values().enumerate() {
         let Replica { sent, received, flushed, applied, .. } = replica;
         let lag = status.trail.lag(now, written, *received);

@@ -56,11 +56,37 @@ fn who_has_caught_up_is_waited_for_from_then_on() {
     commit.local(Lsn(10), Lsn(10));
     commit.acknowledged(A, Lsn(10), Lsn(10));
     commit.acknowledged(C, Lsn(9), Lsn(9));
-    assert!(!commit.members().contains(&C), "it lacks what is committed");
+    assert!(!commit.is_admissible(C), "it lacks what is committed");
     commit.acknowledged(C, Lsn(10), Lsn(10));
-    assert!(commit.members().contains(&C));
+    assert!(commit.is_admissible(C) && !commit.members().contains(&C), "not before that is kept");
+    commit.admit(C);
+    assert!(!commit.is_admissible(C) && commit.members().contains(&C));
     commit.local(Lsn(11), Lsn(11));
     assert_eq!(commit.acknowledged(A, Lsn(11), Lsn(11)), Lsn(10));
+}
+
+#[test]
+fn who_falls_behind_while_its_membership_is_kept_is_no_member_yet() {
+    let mut commit = tracker(Mode::Sync { min_in_sync: 2 }, &[A]);
+    commit.acknowledged(C, Lsn(1), Lsn(1));
+    assert!(commit.is_admissible(C));
+    commit.local(Lsn(2), Lsn(2));
+    commit.acknowledged(A, Lsn(2), Lsn(2));
+    assert_eq!(commit.admit(C), Lsn(2));
+    assert!(!commit.members().contains(&C), "what is committed is not there");
+}
+
+#[test]
+fn only_sync_has_members() {
+    let mut commit = Commit::new(Mode::SemiSync { acks: 1 }, Lsn(1), [A]);
+    commit.local(Lsn(1), Lsn(1));
+    commit.acknowledged(B, Lsn(1), Lsn(1));
+    assert!(commit.members().is_empty() && !commit.is_admissible(B));
+    commit.set_mode(Mode::Sync { min_in_sync: 2 });
+    commit.admit(B);
+    assert_eq!(commit.members().len(), 1);
+    commit.set_mode(Mode::Async);
+    assert!(commit.members().is_empty());
 }
 
 #[test]

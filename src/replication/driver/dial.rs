@@ -69,11 +69,12 @@ pub(super) fn obey(server: &Server, target: Option<&Target>) -> Result<(), Strin
     match target {
         Some(target) => {
             // After a failover the log is a replica's already, and what is promised is decided here still.
-            if !shard.is_replica() || server.links.is_primary() {
-                shard.become_replica();
+            let led = !shard.is_replica() || server.links.is_primary();
+            shard.become_replica();
+            server.config.set_replicaof(Some((&target.host, target.port)));
+            if led {
                 links::begin(server);
             }
-            server.config.set_replicaof(Some((&target.host, target.port)));
             server.update_replication(|status| status.follow(&target.host, target.port));
             tracing::info!("replica of {}:{} from now on", target.host, target.port);
         }

@@ -1,15 +1,17 @@
 //! The [`Ledger`] in its file, and what of it follows from the mode and from this node's part.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use esker_storage::fs::{Directory, RealDirectory};
 use esker_storage::options::Role;
-use esker_storage::types::Lsn;
+use esker_storage::types::{Lsn, NodeId};
 use parking_lot::Mutex;
 
 use crate::config::{FsyncMode, ReplicationMode};
+use crate::replication::commit::Mode;
 use crate::replication::ledger::Ledger;
 use crate::server::Server;
 
@@ -144,6 +146,16 @@ pub(super) fn note_debts(server: &Server) {
         return tracing::warn!("what was promised in semi-sync is not flushed: {error}");
     }
     keeper.change(|ledger| ledger.owes = owes);
+}
+
+/// The in-sync set that this node has to wait for. None of a replica, and none in another mode than `sync`: whoever changes that gives up
+/// what the set was good for.
+pub(super) fn members(server: &Server, mode: Mode) -> BTreeSet<NodeId> {
+    let keeper = &server.links.keeper;
+    if !mode.has_members() || server.config.replicaof().is_some() {
+        keeper.change(|ledger| ledger.members.clear());
+    }
+    keeper.ledger().members
 }
 
 /// Tells the rest of the server whether this node may lack what was promised.

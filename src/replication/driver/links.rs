@@ -50,6 +50,8 @@ pub struct Links {
     running: Mutex<Running>,
     streaming: AtomicBool,
     leads: AtomicBool,
+    /// What was promised before this start is known.
+    begun: AtomicBool,
     stop: Arc<Notify>,
 }
 
@@ -72,6 +74,7 @@ impl Links {
             running: Mutex::default(),
             streaming: AtomicBool::new(false),
             leads: AtomicBool::new(true),
+            begun: AtomicBool::new(false),
             stop: Arc::default(),
         }
     }
@@ -135,7 +138,9 @@ impl Links {
     }
 
     pub(super) fn acknowledge(&self, shard: &Served, node: NodeId, ack: Ack) {
-        if self.promise.acknowledge(node, ack, (shard.written_lsn(), shard.flushed_lsn())).moved {
+        // Replicas of a replica are no members: what is promised is decided elsewhere.
+        let keep = || self.is_primary() && self.keeper.change(|ledger| ledger.members.extend([node]));
+        if self.promise.acknowledge(node, ack, (shard.written_lsn(), shard.flushed_lsn()), keep).moved {
             // Other replicas' clients may wait for it.
             self.feeds.grown();
         }
@@ -163,6 +168,7 @@ impl Links {
             tracing::warn!(rebuilt, "this node lost power and may lack what it promised in semi-sync");
         }
         begin(server);
+        server.links.begun.store(true, Ordering::Relaxed);
         let feeds = Builder::new_current_thread().enable_all().build()?;
         let (orders, received) = mpsc::unbounded_channel();
         let root: Arc<dyn Directory> = Arc::new(RealDirectory::open(dir)?);
@@ -215,22 +221,29 @@ pub(super) fn begin(server: &Server) {
     server.links.leads.store(!shard.is_replica(), Ordering::Relaxed);
     keeper::note_debts(server);
     let first = shard.log().lineage().epochs.last().map_or(Lsn(0), |epoch| epoch.first);
-    server.links.promise.begin(mode(server.config.hot()), shard.number(), first);
+    let mode = mode(server.config.hot());
+    let members = keeper::members(server, mode);
+    server.links.promise.begin(mode, shard.number(), first, members);
     server.links.feeds.forget();
     shard.keep_history_from(Lsn(u64::MAX));
 }
 
+/// The mode is as the options have it: after CONFIG SET, and again where that failed.
+pub(crate) fn follow_options(server: &Server) {
+    if !server.links.begun.load(Ordering::Relaxed) {
+        return;
+    }
+    keeper::note_debts(server);
+    let mode = mode(server.config.hot());
+    server.links.promise.set_mode(mode);
+    keeper::members(server, mode);
+}
+
 /// Keeps the log for replicas no longer than it should, and follows changes of the mode.
 async fn tidy(server: Arc<Server>) {
-    let mut before = mode(server.config.hot());
     loop {
         tokio::time::sleep(TIDY).await;
-        keeper::note_debts(&server);
-        let now = mode(server.config.hot());
-        if now != before {
-            server.links.promise.set_mode(now);
-            before = now;
-        }
+        follow_options(&server);
         let shard = server.shard();
         let figures = shard.log().figures();
         // On a full disk only those who are here have a say.

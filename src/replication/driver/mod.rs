@@ -18,4 +18,5 @@ mod serve;
 pub use dial::Target;
 pub use feeds::PeerSocket;
 pub use keeper::Keeper;
+pub(crate) use links::follow_options;
 pub use links::{Links, Order};

@@ -1,5 +1,6 @@
 //! What the mode promises: how far the log is committed, who waits for that, and who acknowledged how much.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,9 +57,9 @@ impl Promise {
     }
 
     /// Another log is in service, or this node's part in it has changed: what was acknowledged of the last one says nothing of it.
-    pub(crate) fn begin(&self, mode: Mode, shard: u64, epoch_first: Lsn) {
+    /// `members` are those that were in sync before.
+    pub(crate) fn begin(&self, mode: Mode, shard: u64, epoch_first: Lsn, members: BTreeSet<NodeId>) {
         let mut state = self.state.lock();
-        let members: Vec<NodeId> = state.commit.members().iter().copied().collect();
         state.commit = Commit::new(mode, epoch_first, members);
         state.heard = Lsn(0);
         state.word = Arc::new(Flushed::new(shard));
@@ -107,13 +108,25 @@ impl Promise {
         self.with(|commit| commit.joined(node, holds));
     }
 
-    pub(super) fn acknowledge(&self, node: NodeId, ack: Ack, local: (Lsn, Lsn)) -> Committed {
-        let committed = self.with(|commit| {
+    /// A replica has acknowledged. If it is to be a member of the in-sync set, `keep` sees to that it is one after a restart too.
+    pub(super) fn acknowledge(&self, node: NodeId, ack: Ack, local: (Lsn, Lsn), keep: impl FnOnce() -> bool) -> Committed {
+        let mut committed = self.with(|commit| {
             commit.local(local.0, local.1);
             commit.acknowledged(node, ack.written, ack.flushed)
         });
+        // Not under the lock: keeping waits for the medium.
+        let admissible = self.state.lock().commit.is_admissible(node);
+        if admissible && keep() {
+            let admitted = self.with(|commit| commit.admit(node));
+            committed = Committed { moved: committed.moved || admitted.moved, ..admitted };
+        }
         self.acknowledged.notify_waiters();
         committed
+    }
+
+    /// The replicas that are in sync.
+    pub(crate) fn members(&self) -> BTreeSet<NodeId> {
+        self.state.lock().commit.members().clone()
     }
 
     pub(super) fn left(&self, node: NodeId) {

@@ -78,13 +78,14 @@ const SEMI_SYNC: u64 = 1;
 const SYNC: u64 = 2;
 
 /// Those that chance finds; the others are in [`scripted`].
-const BREACHES: [Breach; 10] = [
+const BREACHES: [Breach; 11] = [
     ("primary_waits_after_power_loss", |rules| rules.primary_waits_after_power_loss = false, SEMI_SYNC),
     ("promotions_are_numbered_apart", |rules| rules.promotions_are_numbered_apart = false, SEMI_SYNC),
     ("promotion_fences", |rules| rules.promotion_fences = false, SEMI_SYNC),
     ("who_lost_power_is_not_heard", |rules| rules.who_lost_power_is_not_heard = false, SEMI_SYNC),
     ("records_wait_for_the_promise", |rules| rules.records_wait_for_the_promise = false, SEMI_SYNC),
     ("absence_waits_for_the_promise", |rules| rules.absence_waits_for_the_promise = false, SYNC),
+    ("members_are_remembered", |rules| rules.members_are_remembered = false, SYNC),
     ("only_members_are_promoted", |rules| rules.only_members_are_promoted = false, SYNC),
     ("divergence_is_saved", |rules| rules.divergence_is_saved = false, SYNC),
     ("promotion_hears_enough", |rules| rules.promotion_hears_enough = false, SEMI_SYNC),

@@ -132,6 +132,9 @@ impl Node for ModelNode {
             Role::Replica(target) => node.follow(target, false, env),
             Role::Primary if impaired && node.setup.rules.primary_waits_after_power_loss => {}
             Role::Primary => {
+                if !node.setup.rules.members_are_remembered {
+                    env.disk().members.clear();
+                }
                 let number = env.disk().epoch() + 1;
                 node.lead(number, env);
             }

@@ -31,6 +31,8 @@ pub struct Rules {
     pub records_wait_for_the_promise: bool,
     /// Who reads a key that is not there is told so when the last deletion in its stripe is promised.
     pub absence_waits_for_the_promise: bool,
+    /// Sync: a restarted primary waits for the members that it had.
+    pub members_are_remembered: bool,
     /// Sync: only members of the in-sync set are promoted.
     pub only_members_are_promoted: bool,
 }
@@ -49,6 +51,7 @@ impl Default for Rules {
             who_is_behind_takes_nothing: true,
             records_wait_for_the_promise: true,
             absence_waits_for_the_promise: true,
+            members_are_remembered: true,
             only_members_are_promoted: true,
         }
     }

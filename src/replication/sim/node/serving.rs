@@ -32,6 +32,10 @@ impl ModelNode {
                 let replica = self.links.get(&conn).and_then(|link| link.feed.replica());
                 if let (Part::Primary(primary), Some(node)) = (&mut self.part, replica) {
                     primary.commit.acknowledged(node, ack.written, ack.flushed);
+                    if primary.commit.is_admissible(node) {
+                        env.disk().members.insert(node.0 as usize);
+                        primary.commit.admit(node);
+                    }
                     self.grew(env);
                 }
                 return;

@@ -3,18 +3,24 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
 use clap::Parser;
 use common::{PATIENCE, Server};
-use esker_tools::ctl::{Args, Outcome, run};
+use esker_tools::ctl::{Args, CtlError, Outcome, run};
 
 fn verify(primary: &Server, replica: &Server, words: &[&str]) -> (Outcome, String) {
-    let [primary, replica] = [primary, replica].map(|server| format!("127.0.0.1:{}", server.port()));
+    compare(primary.port(), replica.port(), words).unwrap()
+}
+
+fn compare(primary: u16, replica: u16, words: &[&str]) -> Result<(Outcome, String), CtlError> {
+    let [primary, replica] = [primary, replica].map(|port| format!("127.0.0.1:{port}"));
     let fixed = ["esker-ctl", "verify", "--primary", &primary, "--replica", &replica];
     let mut out = Vec::new();
-    let outcome = run(&Args::try_parse_from([&fixed, words].concat()).unwrap(), &mut out).unwrap();
-    (outcome, String::from_utf8(out).unwrap())
+    let outcome = run(&Args::try_parse_from([&fixed, words].concat()).unwrap(), &mut out)?;
+    Ok((outcome, String::from_utf8(out).unwrap()))
 }
 
 #[test]
@@ -56,21 +62,57 @@ fn a_replica_is_equal_after_expiry_deletes_and_writes_that_go_on() {
     });
 }
 
-#[test]
-fn slots_that_differ_are_named() {
-    // Not related, but with as many entries: what one holds at an LSN is compared with what the other does.
-    let (one, other) = (Server::start(), Server::start());
-    for n in 0..100 {
-        for server in [&one, &other] {
-            let value = if n == 7 { server.port().to_string() } else { "same".to_owned() };
-            server.connect().ask(&format!("SET {{tag{n}}}key {value}"));
+/// Forwards connections to a server, and tells a wrong digest of a slot.
+fn liar(target: u16, slot: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
+            let (mut to, mut from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || tell_wrong(server, client, format!(":{slot}\r\n$32\r\n").as_bytes()));
+        }
+    });
+    port
+}
+
+fn tell_wrong(mut from: TcpStream, mut to: TcpStream, before: &[u8]) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        // The whole reply is shorter than what a socket hands over at once.
+        let found = buffer[..count].windows(before.len()).position(|bytes| bytes == before);
+        if let Some(at) = found {
+            buffer[at + before.len()] ^= 1;
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            return;
         }
     }
-    std::thread::sleep(Duration::from_millis(10));
-    let slot = esker_storage::slot::slot_of(b"tag7").0;
-    let (outcome, text) = verify(&one, &other, &[]);
+}
+
+#[test]
+fn slots_that_differ_are_named() {
+    let primary = Server::start();
+    let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
+    for n in 0..5 {
+        assert_eq!(primary.connect().ask(&format!("SET {{tag{n}}}key value")), "+OK|");
+    }
+    let slot = esker_storage::slot::slot_of(b"tag3").0;
+    let liar = liar(replica.port(), slot);
+    let (outcome, text) = compare(primary.port(), liar, &[]).unwrap();
     assert_eq!(outcome, Outcome::Wrong, "{text}");
-    assert!(text.contains("1 slots differ at 0:1:") && text.ends_with(&format!(": {slot}\n")), "{text}");
+    assert!(text.contains("1 slots differ at 0:1-") && text.ends_with(&format!(": {slot}\n")), "{text}");
     let rest = (slot + 1).to_string();
-    assert_eq!(verify(&one, &other, &["--first-slot", &rest]).0, Outcome::Right);
+    assert_eq!(compare(primary.port(), liar, &["--first-slot", &rest]).unwrap().0, Outcome::Right);
+}
+
+#[test]
+fn what_is_no_copy_is_not_compared() {
+    let (one, other) = (Server::start(), Server::start());
+    for server in [&one, &other] {
+        assert_eq!(server.connect().ask("SET key value"), "+OK|");
+    }
+    let told = compare(one.port(), other.port(), &[]).unwrap_err().to_string();
+    assert!(told.contains("is not in the history of this node"), "{told}");
 }

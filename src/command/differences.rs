@@ -9,7 +9,7 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
     ("bgsave", "Takes a checkpoint: no RDB file is written, and nothing is forked."),
     (
         "client|lsn",
-        "Esker's own, since this version of it: `shard:epoch:lsn`, for WAITLSN. Not in a transaction, whose entry is not there yet.",
+        "Esker's own, since this version of it: `shard:epoch-writer:lsn`, for WAITLSN, which takes it without the writer too. Not in a transaction, whose entry is not there yet.",
     ),
     ("command|docs", "Summaries are our own; since when an option exists is left out."),
     ("config|set", "`port`, `bind` and `dir` cannot be changed while running; directives without a meaning here are kept and do nothing."),

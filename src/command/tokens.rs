@@ -65,7 +65,7 @@ fn waitlsn(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
 
 fn token(text: &[u8]) -> Result<Token, CommandError> {
     let shown = || String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned();
-    Token::parse(text).ok_or_else(|| CommandError::Owned(format!("ERR '{}' is no token: shard:epoch:lsn is expected", shown())))
+    Token::parse(text).ok_or_else(|| CommandError::Owned(format!("ERR '{}' is no token: shard:epoch-writer:lsn is expected", shown())))
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ fn a_connection_names_its_own_newest_write_and_else_the_newest_there_is() {
     let mut other = Client::of(&writer.server, 2, Version::Resp2);
     writer.run("MSET a 1 b 2");
     let before = lsn_of(&token_in(&writer.run("CLIENT LSN")));
-    assert_eq!(token_in(&other.run("CLIENT LSN")), format!("0:1:{before}"));
+    let writer_id = writer.server.shard().log().lineage().epochs[0].writer.0;
+    assert_eq!(token_in(&other.run("CLIENT LSN")), format!("0:1-{writer_id:016x}:{before}"));
     writer.session.written = esker_storage::types::Lsn(before);
     other.run("SET c 3");
     assert_eq!(lsn_of(&token_in(&writer.run("CLIENT LSN"))), before, "not the other's");
@@ -80,13 +81,14 @@ fn what_never_comes_is_an_error_at_once() {
     let mut client = Client::new();
     let found = client.run("WAITLSN 0:1:1 0:0:1 0");
     assert_eq!(found, "-ERR token 0:0:1 is not in the history of this node: the entry with LSN 1 here is of epoch 1|");
+    assert!(client.run("WAITLSN 0:1-0000000000000000:1 0").contains("promoted apart"));
     assert!(client.run("WAITLSN 1:1:1 0").starts_with("-ERR token 1:1:1 is not in the history of this node: shard 1 is not here"));
 }
 
 #[test]
 fn bad_arguments_are_told() {
     let mut client = Client::new();
-    assert_eq!(client.run("WAITLSN x 0"), "-ERR 'x' is no token: shard:epoch:lsn is expected|");
+    assert_eq!(client.run("WAITLSN x 0"), "-ERR 'x' is no token: shard:epoch-writer:lsn is expected|");
     assert_eq!(client.run("WAITLSN 0:1:1 x"), "-ERR timeout is not an integer or out of range|");
     assert_eq!(client.run("WAITLSN 0:1:1 -1"), "-ERR timeout is negative|");
     assert_eq!(client.run("WAITLSN 0:1:1"), "-ERR wrong number of arguments for 'waitlsn' command|");

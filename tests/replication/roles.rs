@@ -94,3 +94,25 @@ fn a_promoted_replica_serves_the_others_from_where_they_are() {
     converge(new, other, "behind the new one");
     assert_eq!((number(new, "sync_full"), number(new, "sync_partial_ok")), (0, 1));
 }
+
+#[test]
+fn a_token_of_a_server_that_was_promoted_apart_is_an_error_at_once() {
+    let mut primary = start(&[]);
+    let others = [replica_of(primary.port(), &[]), replica_of(primary.port(), &[])];
+    primary.connect().ask("SET key 0");
+    let common = primary.connect().ask("CLIENT LSN").split('|').nth(1).unwrap().to_owned();
+    others.iter().for_each(|replica| converge(&primary, replica, "at first"));
+    primary.kill();
+    let tokens = others.each_ref().map(|promoted| {
+        assert_eq!(promoted.connect().ask("REPLICAOF NO ONE"), "+OK|");
+        promoted.connect().ask("SET key 1");
+        promoted.connect().ask("CLIENT LSN").split('|').nth(1).unwrap().to_owned()
+    });
+    let numbers = tokens.each_ref().map(|token| token.split_once('-').map(|(head, _)| head.to_owned()));
+    assert!(numbers[0].is_some() && numbers[0] == numbers[1], "both got the same number: {tokens:?}");
+    for (promoted, token) in [(&others[0], &tokens[1]), (&others[1], &tokens[0])] {
+        assert_eq!(promoted.connect().ask(&format!("WAITLSN {common} 0")), ":1|");
+        let told = promoted.connect().ask(&format!("WAITLSN {token} 0"));
+        assert!(told.starts_with(&format!("-ERR token {token} is not in the history of this node")), "{told}");
+    }
+}

@@ -3,7 +3,7 @@
 //! with all others, and counted so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,37 +41,23 @@ fn small(eviction: Option<EvictionOrder>) -> Options {
 impl World {
     /// Three threads write, one sweeps and has segments cleaned, the shard evicts; what power losses at random moments leave is returned.
     fn evict_and_lose(&self, shard: &Shard, rng: &mut StdRng) -> Vec<FaultyDirectory> {
-        let stop = AtomicBool::new(false);
-        let go_on = || !stop.load(Ordering::Relaxed);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                let mut rng = StdRng::seed_from_u64(rng.random());
-                scope.spawn(move || {
-                    while go_on() {
-                        self.write(shard, &mut rng);
-                    }
-                });
+        let mut steps = self.writers(shard, rng);
+        steps.push(Box::new(|| {
+            shard.sweep().unwrap();
+            shard.request_cleaning();
+            self.now.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(300));
+        }));
+        let lose = |_| {
+            std::thread::sleep(Duration::from_millis(rng.random_range(3..12)));
+            if rng.random_bool(0.5) {
+                shard.checkpoint().unwrap();
             }
-            scope.spawn(move || {
-                while go_on() {
-                    shard.sweep().unwrap();
-                    shard.request_cleaning();
-                    self.now.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_micros(300));
-                }
-            });
-            let mut lost = Vec::new();
-            for _ in 0..4 {
-                std::thread::sleep(Duration::from_millis(rng.random_range(3..12)));
-                if rng.random_bool(0.5) {
-                    shard.checkpoint().unwrap();
-                }
-                lost.push(self.files.power_loss(rng.random()).unwrap());
-                self.note_evictions(&self.files);
-            }
-            stop.store(true, Ordering::Relaxed);
+            let lost = self.files.power_loss(rng.random()).unwrap();
+            self.note_evictions(&self.files);
             lost
-        })
+        };
+        amid(steps, || (0..4).map(lose).collect())
     }
 
     /// Adds to the history what was evicted since it was last looked at: the log tells.

@@ -2,7 +2,7 @@
 //! Whatever the index had lost by then, counters and digests must be those of the keys that are there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_storage::fs::FaultyDirectory;
@@ -24,39 +24,22 @@ fn sweeping(sweep_time: Duration) -> Options {
 impl World {
     /// Three threads write, one sweeps, one lets time go on; what power losses at random moments leave is returned.
     fn live_and_lose(&self, shard: &Shard, rng: &mut StdRng) -> Vec<FaultyDirectory> {
-        let stop = AtomicBool::new(false);
-        let go_on = || !stop.load(Ordering::Relaxed);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                let mut rng = StdRng::seed_from_u64(rng.random());
-                scope.spawn(move || {
-                    while go_on() {
-                        self.write(shard, &mut rng);
-                    }
-                });
+        let mut steps = self.writers(shard, rng);
+        steps.push(Box::new(|| {
+            shard.sweep().unwrap();
+        }));
+        steps.push(Box::new(|| {
+            self.now.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(100));
+        }));
+        let lose = |_| {
+            std::thread::sleep(Duration::from_micros(rng.random_range(200..8_000)));
+            if rng.random_bool(0.6) {
+                shard.checkpoint().unwrap();
             }
-            scope.spawn(move || {
-                while go_on() {
-                    shard.sweep().unwrap();
-                }
-            });
-            scope.spawn(move || {
-                while go_on() {
-                    self.now.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_micros(100));
-                }
-            });
-            let mut lost = Vec::new();
-            for _ in 0..4 {
-                std::thread::sleep(Duration::from_micros(rng.random_range(200..8_000)));
-                if rng.random_bool(0.6) {
-                    shard.checkpoint().unwrap();
-                }
-                lost.push(self.files.power_loss(rng.random()).unwrap());
-            }
-            stop.store(true, Ordering::Relaxed);
-            lost
-        })
+            self.files.power_loss(rng.random()).unwrap()
+        };
+        amid(steps, || (0..4).map(lose).collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Several threads write; power is lost at random moments, several times in a row.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use esker_storage::fs::FaultyDirectory;
@@ -17,33 +16,27 @@ use super::support::*;
 /// Writes from three threads, and takes what power losses at random moments would leave, each with what had been acknowledged before.
 fn write_and_lose(shard: &Shard, files: &FaultyDirectory, history: &History, rng: &mut StdRng) -> Vec<(FaultyDirectory, Lsn)> {
     let acknowledged = Acknowledged::default();
-    let stop = AtomicBool::new(false);
     let always = shard.sync_mode() == SyncMode::Always;
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            let (mut rng, acknowledged, stop) = (StdRng::seed_from_u64(rng.random()), &acknowledged, &stop);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let lsn = write_one(shard, history, &mut rng, MIX).unwrap();
-                    if let Some(lsn) = lsn.filter(|_| always && rng.random_bool(0.3)) {
-                        assert!(acknowledged.wait(shard, lsn));
-                    }
-                }
-            });
-        }
-        let mut lost = Vec::new();
-        for _ in 0..3 {
-            std::thread::sleep(Duration::from_micros(rng.random_range(200..15_000)));
-            if rng.random_bool(0.3) {
-                shard.request_checkpoint();
+    let writer = |_| {
+        let (mut rng, acknowledged) = (StdRng::seed_from_u64(rng.random()), &acknowledged);
+        Box::new(move || {
+            let lsn = write_one(shard, history, &mut rng, MIX).unwrap();
+            if let Some(lsn) = lsn.filter(|_| always && rng.random_bool(0.3)) {
+                assert!(acknowledged.wait(shard, lsn));
             }
-            // Read first: what is acknowledged later may be lost.
-            let before = acknowledged.lsn();
-            lost.push((files.power_loss(rng.random()).unwrap(), before));
+        }) as Step<'_>
+    };
+    let writers = (0..3).map(writer).collect();
+    let lose = |_| {
+        std::thread::sleep(Duration::from_micros(rng.random_range(200..15_000)));
+        if rng.random_bool(0.3) {
+            shard.request_checkpoint();
         }
-        stop.store(true, Ordering::Relaxed);
-        lost
-    })
+        // Read first: what is acknowledged later may be lost.
+        let before = acknowledged.lsn();
+        (files.power_loss(rng.random()).unwrap(), before)
+    };
+    amid(writers, || (0..3).map(lose).collect())
 }
 
 fn run_seed(seed: u64) {
@@ -87,24 +80,18 @@ fn checkpoints_under_flushes_and_swaps_count_right() {
         let files = FaultyDirectory::new();
         let history = History::default();
         let shard = open(&files, SyncMode::No);
-        let stop = AtomicBool::new(false);
-        let lost: Vec<FaultyDirectory> = std::thread::scope(|scope| {
-            for _ in 0..2 {
-                let (mut rng, shard, history, stop) = (StdRng::seed_from_u64(rng.random()), &shard, &history, &stop);
-                scope.spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        write_one(shard, history, &mut rng, mix).unwrap();
-                    }
-                });
-            }
-            let lost = (0..15).map(|_| {
-                shard.checkpoint().unwrap();
-                files.power_loss(rng.random()).unwrap()
-            });
-            let lost = lost.collect();
-            stop.store(true, Ordering::Relaxed);
-            lost
-        });
+        let writer = |_| {
+            let (mut rng, shard, history) = (StdRng::seed_from_u64(rng.random()), &shard, &history);
+            Box::new(move || {
+                write_one(shard, history, &mut rng, mix).unwrap();
+            }) as Step<'_>
+        };
+        let writers = (0..2).map(writer).collect();
+        let lose = |_| {
+            shard.checkpoint().unwrap();
+            files.power_loss(rng.random()).unwrap()
+        };
+        let lost: Vec<FaultyDirectory> = amid(writers, || (0..15).map(lose).collect());
         shard.abandon();
         for (number, after) in lost.iter().enumerate() {
             let shard = open(after, SyncMode::No);

@@ -1,7 +1,7 @@
 //! Opening, writing and comparing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use esker_storage::codec::content_hash::{content_hash, slot_digest_term};
@@ -94,6 +94,32 @@ pub fn write_one(shard: &Shard, history: &History, rng: &mut StdRng, mix: Mix) -
         history.record(lsn, ops);
     }
     Ok(lsn)
+}
+
+/// Something that a thread does again and again.
+pub type Step<'s> = Box<dyn FnMut() + Send + 's>;
+
+/// Does `work` while each step is done over and over, on a thread of its own.
+pub fn amid<T>(steps: Vec<Step<'_>>, work: impl FnOnce() -> T) -> T {
+    /// Ends the threads however the work ends: they would be waited for.
+    struct Stop<'s>(&'s AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stopped = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = Stop(stopped);
+        for mut step in steps {
+            scope.spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    step();
+                }
+            });
+        }
+        work()
+    })
 }
 
 /// What was acknowledged: the highest LSN that somebody was told is on the medium.

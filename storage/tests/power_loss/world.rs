@@ -8,8 +8,8 @@ use esker_storage::fs::FaultyDirectory;
 use esker_storage::options::Options;
 use esker_storage::shard::{LockPlan, Shard, StorageError};
 use esker_storage::types::{Db, Lsn};
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use super::history::{DBS, History, Op, State};
 use super::support::*;
@@ -79,6 +79,15 @@ impl World {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// Three that write.
+    pub fn writers<'s>(&'s self, shard: &'s Shard, rng: &mut StdRng) -> Vec<Step<'s>> {
+        let writer = |_| {
+            let mut rng = StdRng::seed_from_u64(rng.random());
+            Box::new(move || self.write(shard, &mut rng)) as Step<'s>
+        };
+        (0..3).map(writer).collect()
     }
 
     /// What is there after all entries up to `last`, by now.

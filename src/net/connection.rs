@@ -194,6 +194,7 @@ impl Connection {
     async fn await_copies(&mut self, copies: Copies, lsn: Lsn) {
         let server = Arc::clone(&self.server);
         let flushed = copies.local.is_some();
+        server.links.hurry();
         let found = server.links.promise().replicas(lsn, flushed, copies.replicas, copies.patience);
         if let Some(local) = copies.local {
             let own = server.own_flush(lsn, local, copies.patience);

@@ -28,6 +28,8 @@ pub(super) struct Feeds {
     /// Links by replica: a second one of the same replica ends the first.
     current: Mutex<BTreeMap<NodeId, u64>>,
     growth: Notify,
+    /// All links are to look around.
+    calls: Notify,
     /// Whether some link waits for the log to grow.
     waits: AtomicBool,
 }
@@ -72,15 +74,21 @@ impl Feeds {
         }
     }
 
+    /// Returns when links are to look around for another reason than that the log has grown.
+    pub(super) async fn called(&self) {
+        self.calls.notified().await;
+    }
+
     /// The link is this replica's from now on.
     pub(super) fn claim(&self, replica: NodeId, number: u64) {
         self.current.lock().insert(replica, number);
-        self.growth.notify_waiters();
+        self.wake();
     }
 
     /// Has all links look around.
     pub(super) fn wake(&self) {
         self.growth.notify_waiters();
+        self.calls.notify_waiters();
     }
 
     /// The replica's link.
@@ -113,7 +121,7 @@ impl Feeds {
     /// Nothing is kept for anybody: the log is another one.
     pub(super) fn forget(&self) {
         self.pins.lock().clear();
-        self.growth.notify_waiters();
+        self.wake();
     }
 
     /// From where on the log is to be kept, when those who left longer than `patience` ago (none: never) are forgotten.

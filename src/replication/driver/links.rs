@@ -107,6 +107,11 @@ impl Links {
         self.feeds.grown();
     }
 
+    /// Somebody waits for replicas to have what is in the log.
+    pub(crate) fn hurry(&self) {
+        self.feeds.wake();
+    }
+
     /// Serves a connection as a replica's from now on.
     pub(crate) fn serve(&self, server: &Arc<Server>, socket: PeerSocket) {
         match &self.running.lock().feeds {

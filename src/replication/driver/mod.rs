@@ -11,6 +11,7 @@ mod frames;
 mod install;
 mod keeper;
 mod links;
+mod pace;
 mod promise;
 mod readable;
 mod serve;

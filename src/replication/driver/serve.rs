@@ -9,10 +9,12 @@ use esker_storage::log::{LogReader, NextInLog};
 use esker_storage::snapshot::{Snapshot, SnapshotFile};
 use esker_storage::types::{Lsn, NodeId};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::feeds::{Kept, PeerSocket};
 use super::frames::{Frames, LinkError};
 use super::links::{self, lineage_of, now};
+use super::pace::Pace;
 use crate::replication::feed::{Action, Feed, LogRead, Options, Standing};
 use crate::replication::lineage::{Refusal, RefusalCode};
 use crate::replication::status::ReplicaState;
@@ -30,8 +32,6 @@ const ROOM: u64 = 8 << 20;
 const CHECKPOINT_FROM: u64 = 32 << 20;
 /// How long an entry that was announced is waited for, at a time.
 const APPENDING: Duration = Duration::from_millis(1);
-/// In the asynchronous mode the log is looked at no more often than this: what comes meanwhile goes in one piece.
-const GATHER: Duration = Duration::from_micros(500);
 
 /// A link to a replica.
 struct Serving {
@@ -43,6 +43,8 @@ struct Serving {
     actions: VecDeque<Action>,
     /// What the machine was told last of the log: its end, and what is committed.
     seen: (Lsn, Lsn),
+    /// In the asynchronous mode.
+    pace: Pace,
     reader: Option<LogReader>,
     snapshot: Option<(SnapshotId, Arc<Snapshot>)>,
     values: HashMap<u128, SnapshotFile>,
@@ -77,6 +79,7 @@ pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
         frames,
         actions,
         seen: (Lsn(0), Lsn(0)),
+        pace: Pace::new(Instant::now()),
         reader: None,
         snapshot: None,
         values,
@@ -123,19 +126,22 @@ impl Serving {
         let (failovers, number) = (&server.links.failovers, self.number);
         let has_grown =
             || failovers.is_due(number) || shard.written_lsn() > seen.0 || (!is_async && server.links.committed(&shard) > seen.1);
+        let rest = self.pace.rest(Instant::now()).filter(|_| is_async && !failovers.is_due(number));
+        let mut looks = true;
         tokio::select! {
             arrived = self.frames.arrived() => {
                 arrived?;
                 self.take_messages()?;
+                looks = rest.is_none();
             }
-            () = feeds.growth(has_grown) => {
-                if is_async {
-                    tokio::time::sleep(GATHER).await;
-                }
-            }
+            () = feeds.growth(has_grown), if rest.is_none() => {}
+            () = feeds.called(), if rest.is_some() => self.pace.end_rest(Instant::now()),
+            () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
             () = tokio::time::sleep(Duration::from_millis(until.0)) => self.with(Feed::tick),
         }
-        self.look_at_log();
+        if looks {
+            self.look_at_log();
+        }
         self.hand_over();
         Ok(())
     }
@@ -317,6 +323,7 @@ impl Serving {
                     let raw = piece.bytes();
                     let entries = Entries { first: piece.first, last: piece.last, committed: self.feed.committed(), raw };
                     self.frames.send(&entries_head(&entries), raw).await?;
+                    self.pace.sent(piece.last.0 - piece.first.0 + 1, Instant::now());
                     break LogRead::Entries { last: piece.last, bytes: raw.len() as u64 };
                 }
                 Ok(Some(NextInLog::Values(ids))) => {

@@ -273,6 +273,9 @@ impl Following {
             let Some(link) = status.link_mut() else { return };
             if link.state() != state {
                 link.set_state(state, at);
+                if link.is_up() {
+                    tracing::info!("following {}:{}", link.host, link.port);
+                }
             }
             link.last_io = Some(self.follow.heard());
             link.received = self.follow.received();

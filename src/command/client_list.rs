@@ -56,6 +56,7 @@ fn flags(client: &Client, shown: &Shown) -> String {
     let subscribed = shown.channels + shown.patterns + shown.shard_channels > 0;
     let letters = [
         (shown.monitor, 'O'),
+        (client.is_replica(), 'S'),
         (subscribed, 'P'),
         (shown.queued.is_some(), 'x'),
         (shown.blocked, 'b'),
@@ -73,7 +74,7 @@ fn flags(client: &Client, shown: &Shown) -> String {
 pub(super) enum Kind {
     /// One of the classes.
     Class(Class),
-    /// Replicas and primaries: none are clients here.
+    /// Primaries: none are clients here.
     Nobody,
 }
 
@@ -82,7 +83,8 @@ impl Kind {
         Ok(match name.to_ascii_lowercase().as_slice() {
             b"normal" => Self::Class(Class::Normal),
             b"pubsub" => Self::Class(Class::PubSub),
-            b"replica" | b"slave" | b"master" => Self::Nobody,
+            b"replica" | b"slave" => Self::Class(Class::Replica),
+            b"master" => Self::Nobody,
             _ => return Err(CommandError::Owned(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name)))),
         })
     }

@@ -4,9 +4,10 @@
 //! nothing is missed. The waker is stored once: a task's waker never changes.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use esker_storage::types::{Db, UnixMillis};
@@ -23,6 +24,8 @@ pub enum Class {
     Normal,
     /// With a subscription.
     PubSub,
+    /// A replica's link.
+    Replica,
 }
 
 /// What CLIENT LIST shows; brought up to date once a batch.
@@ -105,6 +108,8 @@ pub struct Client {
     /// Whether it speaks RESP3.
     resp3: AtomicBool,
     waker: OnceLock<Waker>,
+    /// Whether it is a replica's link.
+    is_replica: bool,
 }
 
 impl Client {
@@ -113,6 +118,23 @@ impl Client {
     pub fn new(id: u64, address: String, local_address: String, descriptor: i32, now: UnixMillis) -> Self {
         let shown = Shown { last_interaction: now, ..Shown::default() };
         Self { id, address, local_address, descriptor, connected_at: now, shown: Mutex::new(shown), ..Self::default() }
+    }
+
+    /// The same client as a replica's link: served by another task, on another descriptor of its socket.
+    #[must_use]
+    pub fn as_link(&self, descriptor: i32) -> Self {
+        let shown = Mutex::new(self.shown().clone());
+        let (address, local_address) = (self.address.clone(), self.local_address.clone());
+        Self {
+            id: self.id,
+            address,
+            local_address,
+            descriptor,
+            connected_at: self.connected_at,
+            shown,
+            is_replica: true,
+            ..Self::default()
+        }
     }
 
     /// Tells whoever posts messages which protocol version it speaks.
@@ -125,9 +147,18 @@ impl Client {
         self.shown.lock()
     }
 
+    /// Whether it is a replica's link.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.is_replica
+    }
+
     /// Its class.
     #[must_use]
     pub fn class(&self) -> Class {
+        if self.is_replica {
+            return Class::Replica;
+        }
         let shown = self.shown();
         if shown.channels + shown.patterns + shown.shard_channels > 0 { Class::PubSub } else { Class::Normal }
     }
@@ -161,6 +192,15 @@ impl Client {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
+    }
+
+    /// Returns when it is killed; the task that waits is the only one that serves it.
+    pub async fn killed(&self) {
+        let poll = |cx: &mut Context<'_>| {
+            self.attach(cx.waker());
+            if self.is_killed() { Poll::Ready(()) } else { Poll::Pending }
+        };
+        poll_fn(poll).await;
     }
 
     fn notify(&self) {

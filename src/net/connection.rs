@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,7 +24,7 @@ use super::{arrivals, buffers, lookout, yield_once};
 use crate::command::{Awaited, Copies, DigestOf, reply_digests};
 use crate::protocol::{Reply, RequestParser, Version};
 use crate::pubsub::Mailbox;
-use crate::replication::driver::PeerSocket;
+use crate::replication::driver::{Listed, PeerSocket};
 use crate::server::Server;
 use crate::session::Session;
 use crate::shard::Served;
@@ -66,6 +66,8 @@ pub(super) struct Connection {
     pub(super) upload: Option<Upload>,
     /// The list that each request's arguments are put in; empty between requests.
     pub(super) arguments: Vec<&'static [u8]>,
+    /// Whether its socket is a replica's link, which is listed as the client from then on.
+    became_link: bool,
 }
 
 impl Connection {
@@ -87,6 +89,7 @@ impl Connection {
             out_of_patience: false,
             upload: None,
             arguments: Vec::new(),
+            became_link: false,
         }
     }
 
@@ -237,7 +240,9 @@ impl Connection {
         let input = self.input.split_off(self.consumed.min(self.input.len()));
         match self.stream.as_fd().try_clone_to_owned() {
             Ok(socket) => {
-                let socket = PeerSocket { stream: socket.into(), input, address: self.session.client.address.clone() };
+                let client = self.session.client.as_link(socket.as_raw_fd());
+                self.became_link = true;
+                let socket = PeerSocket { stream: socket.into(), input, client: Listed::new(&self.server, client) };
                 self.server.links.serve(&self.server, socket);
             }
             Err(error) => tracing::warn!("a replica's connection cannot become a link: {error}"),
@@ -421,7 +426,9 @@ impl Drop for Connection {
         self.server.hub.leave(&mut self.session.subscriptions, self.session.id);
         self.server.stop_monitoring(self.session.id);
         self.server.monitors.leave(self.session.id, &self.server.gates);
-        self.server.clients.remove(self.session.id);
+        if !self.became_link {
+            self.server.clients.remove(self.session.id);
+        }
     }
 }
 

@@ -37,6 +37,7 @@ fn look_at(client: &Client, server: &Server, now: UnixMillis) {
     let limit = limits.of(match class {
         Class::Normal => ClientClass::Normal,
         Class::PubSub => ClientClass::PubSub,
+        Class::Replica => ClientClass::Replica,
     });
     client.set_hard_limit(usize::try_from(limit.hard).unwrap_or(usize::MAX));
     if is_over(client, limit) {

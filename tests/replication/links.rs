@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::common::Connection;
 use crate::proxy::Proxy;
 use crate::writer::Writer;
 use crate::{contents, converge, eventually, info, number, replica_of, start};
@@ -206,4 +207,28 @@ fn six_replicas_that_restart_at_once_need_no_snapshot() {
     replicas.iter_mut().for_each(crate::common::Server::restart_in_place);
     replicas.iter().for_each(|replica| converge(&primary, replica, "after"));
     assert_eq!((number(&primary, "sync_full"), number(&primary, "sync_partial_ok")), (full, 6));
+}
+
+#[test]
+fn replicas_are_among_the_clients_and_can_be_ended_there() {
+    let primary = start(&[]);
+    let replica = replica_of(primary.port(), &[]);
+    converge(&primary, &replica, "at first");
+    let mut client = primary.connect();
+    let listed = |client: &mut Connection| client.ask("CLIENT LIST TYPE replica");
+    let line = listed(&mut client);
+    assert!(line.contains(" flags=S ") && line.contains(" cmd=esker.peer "), "{line}");
+    assert_eq!(client.ask("CLIENT LIST TYPE normal").matches("id=").count(), 1);
+    assert_eq!(client.info("clients", "connected_clients").unwrap(), "1", "replicas are counted apart, as in Redis");
+    let id = |line: &str| line.split("id=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let first = id(&line);
+    assert_eq!(client.ask("CLIENT KILL TYPE replica"), ":1|");
+    // It comes back, on another connection.
+    eventually("it is listed again", || listed(&mut client).contains(" flags=S ") && id(&listed(&mut client)) != first);
+    converge(&primary, &replica, "after");
+    let address = listed(&mut client).split(" addr=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(client.ask(&format!("CLIENT KILL {address}")), "+OK|");
+    eventually("that one has left", || !listed(&mut client).contains(&address));
+    drop(replica);
+    eventually("nobody is listed", || !listed(&mut client).contains("id="));
 }

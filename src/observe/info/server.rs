@@ -46,14 +46,15 @@ pub(super) fn server(source: &Source<'_>, out: &mut Lines) {
 
 pub(super) fn clients(source: &Source<'_>, out: &mut Lines) {
     let server = source.server;
-    let (mut input, mut output, mut blocked) = (0, 0, 0);
+    let (mut count, mut input, mut output, mut blocked) = (0_usize, 0, 0, 0);
     for client in server.clients.all() {
+        count += usize::from(!client.is_replica());
         let shown = client.shown();
         input = input.max(shown.query_buffer);
         output = output.max(client.unsent());
         blocked += usize::from(shown.blocked);
     }
-    out.put("connected_clients", server.clients.count());
+    out.put("connected_clients", count);
     out.put("cluster_connections", 0);
     out.put("maxclients", server.config.hot().max_clients());
     out.put("client_recent_max_input_buffer", input);

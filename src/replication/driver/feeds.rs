@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,15 +11,46 @@ use esker_storage::types::{Lsn, NodeId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::net::Client;
+use crate::server::Server;
+
 /// A connection that was a client's, and is a peer's from now on.
-#[derive(Debug)]
 pub struct PeerSocket {
     /// The connection.
     pub stream: TcpStream,
     /// What it has sent already.
     pub input: Vec<u8>,
-    /// Its address.
-    pub address: String,
+    /// The client that others see it as.
+    pub client: Listed,
+}
+
+/// A link among the clients of a server, for as long as this lives.
+pub struct Listed {
+    server: Arc<Server>,
+    client: Arc<Client>,
+}
+
+impl Listed {
+    /// Lists it, in the place of the client of the same id.
+    pub(crate) fn new(server: &Arc<Server>, client: Client) -> Self {
+        let listed = Self { server: Arc::clone(server), client: Arc::new(client) };
+        listed.server.clients.add(Arc::clone(&listed.client));
+        listed
+    }
+}
+
+impl Deref for Listed {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.server.clients.remove(self.client.id);
+    }
 }
 
 /// What links to replicas share.

@@ -17,7 +17,7 @@ mod readable;
 mod serve;
 
 pub use dial::Target;
-pub use feeds::PeerSocket;
+pub use feeds::{Listed, PeerSocket};
 pub use keeper::Keeper;
 pub(crate) use links::follow_options;
 pub use links::{Links, Order};

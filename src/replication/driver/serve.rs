@@ -11,7 +11,7 @@ use esker_storage::types::{Lsn, NodeId};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::feeds::{Kept, PeerSocket};
+use super::feeds::{Kept, Listed, PeerSocket};
 use super::frames::{Frames, LinkError};
 use super::links::{self, lineage_of, now};
 use super::pace::Pace;
@@ -48,7 +48,7 @@ struct Serving {
     reader: Option<LogReader>,
     snapshot: Option<(SnapshotId, Arc<Snapshot>)>,
     values: HashMap<u128, SnapshotFile>,
-    address: String,
+    client: Arc<Listed>,
     /// Where the replica's clients reach it, as it says.
     announced: (String, u16),
     /// Whether it was sent a snapshot on this link.
@@ -69,6 +69,7 @@ pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
         ..Options::default()
     };
     let feed = Feed::new(options, shard.node(), shard.log().incarnation(), now(&server));
+    let client = Arc::new(socket.client);
     let frames = Frames::new(stream, socket.input, Limits::default());
     let (actions, values) = (VecDeque::new(), HashMap::new());
     let mut serving = Serving {
@@ -83,12 +84,15 @@ pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
         reader: None,
         snapshot: None,
         values,
-        address: socket.address,
+        client: Arc::clone(&client),
         announced: (String::new(), 0),
         had_snapshot: false,
         over: None,
     };
-    let outcome = serving.run().await;
+    let outcome = tokio::select! {
+        outcome = serving.run() => outcome,
+        () = client.killed() => Err(LinkError::Refused("CLIENT KILL".to_owned())),
+    };
     serving.end(outcome);
 }
 
@@ -251,7 +255,7 @@ impl Serving {
     /// Tells INFO how the link is.
     fn note(&self, state: ReplicaState) {
         let (ip, port) = &self.announced;
-        let address = if ip.is_empty() { self.address.rsplit_once(':').map_or("", |(host, _)| host) } else { ip };
+        let address = if ip.is_empty() { self.client.address.rsplit_once(':').map_or("", |(host, _)| host) } else { ip };
         links::note_replica(&self.server, self.number, (address, *port), state);
         self.note_progress();
     }
@@ -263,6 +267,7 @@ impl Serving {
 
     fn progress(&mut self, ack: Ack) {
         self.server.links.acknowledge(&self.shard, self.replica(), ack);
+        self.client.shown().last_interaction = now(&self.server).wall;
         self.note_progress();
     }
 
@@ -284,7 +289,7 @@ impl Serving {
         let files =
             snapshot.files.iter().map(|file| File { name: file.name.clone(), bytes: file.bytes, sealed: file.is_sealed() }).collect();
         let listing = Listing { id, lsn: snapshot.lsn, manifest: snapshot.manifest.clone(), files };
-        tracing::info!(replica = %self.address, lsn = snapshot.lsn.0, files = snapshot.files.len(), "sending a snapshot");
+        tracing::info!(replica = %self.client.address, lsn = snapshot.lsn.0, files = snapshot.files.len(), "sending a snapshot");
         self.snapshot = Some((id, Arc::new(snapshot)));
         self.had_snapshot = true;
         self.with(|feed, now, out| feed.snapshot_opened(listing, now, out));
@@ -368,7 +373,7 @@ impl Serving {
             (Ok(()), Some(bye)) => bye.reason,
             (Ok(()), None) => String::new(),
         };
-        tracing::info!(replica = %self.address, "the link to a replica is over: {reason}");
+        tracing::info!(replica = %self.client.address, "the link to a replica is over: {reason}");
         if let Some(replica) = self.feed.replica() {
             links::left(&self.server, replica, self.number);
         }

@@ -13,7 +13,7 @@ mod mutate;
 use esker::replication::lineage::{Lineage, RefusalCode};
 use esker::replication::wire::{
     Ack, Bye, ByeCode, Decoded, Entries, FRAME_HEAD, Fetched, File, Heartbeat, Hello, Interrupted, Limits, Listing, Message, Piece,
-    SnapshotId, ValuePiece, Want, Welcome, WelcomePlan, decode, encode,
+    SnapshotId, TakeOver, TookOver, ValuePiece, Want, Welcome, WelcomePlan, decode, encode,
 };
 use esker_storage::manifest::Epoch;
 use esker_storage::types::{EpochNumber, Generation, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
@@ -82,7 +82,7 @@ fn listing(rng: &mut StdRng) -> Listing {
 
 fn message<'a>(rng: &mut StdRng, raw: &'a [u8]) -> Message<'a> {
     let lsn = |rng: &mut StdRng| Lsn(number(rng));
-    match rng.random_range(0..11) {
+    match rng.random_range(0..13) {
         0 => Message::Hello(hello(rng)),
         1 => Message::Welcome(welcome(rng)),
         2 => Message::Listing(listing(rng)),
@@ -98,7 +98,12 @@ fn message<'a>(rng: &mut StdRng, raw: &'a [u8]) -> Message<'a> {
             let first = rng.random_range(1..1000);
             Message::Entries(Entries { first: Lsn(first), last: Lsn(first + rng.random_range(0..9)), committed: lsn(rng), raw })
         }
-        9 => Message::Piece(Piece { id: SnapshotId(number(rng)), file: rng.random(), offset: number(rng) >> 1, raw }),
+        9 => Message::TakeOver(TakeOver { lsn: lsn(rng), epoch: EpochNumber(rng.random()), force: rng.random() }),
+        10 => {
+            let refused = if rng.random() { String::new() } else { "a reason".to_owned() };
+            Message::TookOver(TookOver { epoch: EpochNumber(rng.random()), refused })
+        }
+        11 => Message::Piece(Piece { id: SnapshotId(number(rng)), file: rng.random(), offset: number(rng) >> 1, raw }),
         _ => {
             let offset = rng.random_range(0..1000);
             Message::ValuePiece(ValuePiece { id: rng.random(), total: offset + raw.len() as u64, offset, raw })
@@ -159,7 +164,7 @@ fn random_bytes_are_no_danger() {
         let mut bytes = noise(rng, len);
         check(&bytes);
         if len >= FRAME_HEAD {
-            bytes[4] = [1, 2, 3, 4, 5, 6, 7, 8, 32, 33, 34][rng.random_range(0..11)];
+            bytes[4] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 32, 33, 34][rng.random_range(0..13)];
             repair(&mut bytes);
             check(&bytes);
         }

@@ -1,9 +1,17 @@
-//! A proxy between a replica and its primary, which can be cut, and which can flip bits.
+//! A proxy between a replica and its primary, which can be cut, which can hold bytes back, and which can flip bits.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Primary,
+    Replica,
+}
 
 /// Forwards connections to a port until it is dropped.
 pub struct Proxy {
@@ -14,6 +22,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct Shared {
     cut: AtomicBool,
+    /// What the primary, or the replica, sends is held back.
+    holds: [AtomicBool; 2],
     /// Bytes from the primary until the next bit is flipped; 0: none is.
     flip_after: AtomicU64,
     /// Bytes from the primary that were forwarded.
@@ -36,9 +46,10 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 own.open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (to, from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                std::thread::spawn(move || forward(from, to, None));
                 let shared = Arc::clone(&own);
-                std::thread::spawn(move || forward(server, client, Some(&shared)));
+                std::thread::spawn(move || forward(from, to, From::Replica, &shared));
+                let shared = Arc::clone(&own);
+                std::thread::spawn(move || forward(server, client, From::Primary, &shared));
             }
         });
         Self { port, shared }
@@ -59,6 +70,11 @@ impl Proxy {
         }
     }
 
+    /// Holds back what comes from one side, until told otherwise; a cut loses it.
+    pub fn hold(&self, from: From, hold: bool) {
+        self.shared.holds[from as usize].store(hold, Ordering::SeqCst);
+    }
+
     /// Flips a bit after so many bytes more from the primary.
     pub fn flip_after(&self, bytes: u64) {
         self.shared.flip_after.store(bytes, Ordering::SeqCst);
@@ -75,10 +91,13 @@ impl Proxy {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, shared: Option<&Shared>) {
+fn forward(mut from: TcpStream, mut to: TcpStream, side: From, shared: &Shared) {
     let mut buffer = [0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if let Some(shared) = shared {
+        while shared.holds[side as usize].load(Ordering::SeqCst) && !shared.cut.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if side == From::Primary {
             shared.forwarded.fetch_add(count as u64, Ordering::SeqCst);
             let due = shared.flip_after.load(Ordering::SeqCst);
             if (1..=count as u64).contains(&due) {

@@ -58,6 +58,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let dir = config.dir();
     prepare_directory(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
     let keeper = Keeper::open(&dir).map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
+    if let Some((host, port)) = keeper.handed_to()
+        && config.replicaof().is_none()
+    {
+        tracing::info!("a failover has handed this node's part to {host}:{port}, which it follows");
+        config.set_replicaof(Some((&host, port)));
+    }
     let shard = shard::open(&dir, &config, keeper.role(config.replicaof().is_some()))?;
     let server = Arc::new(Server::with_keeper(shard, config.io_threads(), config, keeper));
     let runtime = Builder::new_current_thread().enable_all().build()?;

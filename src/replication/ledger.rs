@@ -23,6 +23,9 @@ pub struct Ledger {
     pub stopped: bool,
     /// Something that was promised may be missing here.
     pub may_lack: bool,
+    /// To whom a FAILOVER has handed this node's part, or is about to: host and port. Started again as a primary it would take writes beside
+    /// that one.
+    pub handed_to: Option<(String, u16)>,
     /// Of a primary: the replicas that are in sync.
     pub members: BTreeSet<NodeId>,
 }
@@ -65,7 +68,8 @@ impl Ledger {
         let (owes, stopped, may_lack) = (word(self.owes), word(self.stopped), word(self.may_lack));
         let mut text = format!("{HEAD}\nboot {:032x}\nowes {owes}\nstopped {stopped}\nmay-lack {may_lack}\n", self.boot);
         // Writing to a string does not fail.
-        let _ = writeln!(text, "members {}", members.join(","));
+        let handed_to = self.handed_to.as_ref().map(|(host, port)| format!("{host} {port}")).unwrap_or_default();
+        let _ = writeln!(text, "handed-to {handed_to}\nmembers {}", members.join(","));
         let crc = crc32fast::hash(text.as_bytes());
         let _ = writeln!(text, "crc32 {crc:08x}");
         text
@@ -90,10 +94,14 @@ impl Ledger {
             let boot = u128::from_str_radix(&field("boot")?, 16).ok()?;
             let mut yes = |name| Some(field(name)? == "yes");
             let (owes, stopped, may_lack) = (yes("owes")?, yes("stopped")?, yes("may-lack")?);
+            let handed_to = match field("handed-to")?.rsplit_once(' ') {
+                Some((host, port)) => Some((host.to_owned(), port.parse().ok()?)),
+                None => None,
+            };
             let members = field("members")?;
             let members = members.split(',').filter(|node| !node.is_empty());
             let members = members.map(|node| u64::from_str_radix(node, 16).map(NodeId)).collect::<Result<_, _>>().ok()?;
-            Some(Self { boot, owes, stopped, may_lack, members })
+            Some(Self { boot, owes, stopped, may_lack, handed_to, members })
         };
         read().ok_or(LedgerError::Damaged)
     }
@@ -138,7 +146,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
         let members = BTreeSet::from([NodeId(3), NodeId(u64::MAX)]);
-        let full = Ledger { boot: u128::MAX - 5, owes: true, stopped: true, may_lack: true, members };
+        let handed_to = Some(("::1".to_owned(), 6379));
+        let full = Ledger { boot: u128::MAX - 5, owes: true, stopped: true, may_lack: true, handed_to, members };
         for ledger in [full, Ledger::default()] {
             let text = ledger.encode();
             assert_eq!(Ledger::decode(&text), Ok(ledger));

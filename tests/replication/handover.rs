@@ -34,9 +34,9 @@ fn a_replica_that_was_never_told_comes_back_and_the_primary_goes_on() {
     let (primary, proxy, replica) = pair();
     proxy.hold(From::Primary, true);
     let held = fail_over(&primary, &replica);
+    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(primary.connect().ask("FAILOVER ABORT").starts_with("-ERR the replica was told"), "it may have arrived");
     proxy.set_cut(true);
-    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(!held.is_finished(), "nobody knows yet who leads");
     assert!(replica.connect().ask("SET held 2").starts_with("-READONLY"));
     proxy.hold(From::Primary, false);
@@ -93,4 +93,31 @@ fn when_nobody_hears_of_the_other_nobody_leads_until_the_operator_says_who() {
     assert_eq!(primary.connect().ask("REPLICAOF NO ONE"), "+OK|");
     assert_eq!(primary.connect().ask("SET k 1"), "+OK|");
     converge(&primary, &replica, "after");
+}
+
+#[test]
+fn a_primary_that_is_killed_before_it_heard_the_answer_follows_whom_it_told() {
+    let (mut primary, proxy, replica) = pair();
+    proxy.hold(From::Replica, true);
+    assert_eq!(primary.connect().ask(&format!("FAILOVER TO 127.0.0.1 {}", replica.port())), "+OK|");
+    eventually("it takes over", || role(&replica) == "master");
+    primary.kill();
+    assert_eq!(replica.connect().ask("SET new 1"), "+OK|");
+    for what in ["killed before the answer", "killed again", "stopped"] {
+        primary.restart_in_place();
+        assert!(primary.connect().ask("SET new 2").starts_with("-READONLY"), "{what}");
+        converge(&replica, &primary, what);
+        if what == "killed again" {
+            assert!(primary.terminate().success());
+        } else {
+            primary.kill();
+        }
+    }
+    primary.restart_in_place();
+    assert_eq!(info(&primary, "divergent_files"), "0");
+    // The operator's word ends it.
+    assert_eq!(primary.connect().ask("REPLICAOF NO ONE"), "+OK|");
+    primary.kill();
+    primary.restart_in_place();
+    assert_eq!(role(&primary), "master");
 }

@@ -90,6 +90,7 @@ pub(super) fn obey(server: &Server, target: Option<&Target>) -> Result<(), Strin
             }
         }
     }
+    keeper::ordered(server, target);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! FAILOVER, driven: holds writes back, waits until a replica has everything, hands the primary's part over to it, and follows it.
 //!
 //! Invariants:
-//! - From before the replica is told to take over this node's log takes no entry, until it is known that the replica has not taken over.
+//! - From before the replica is told to take over this node's log takes no entry, until it is known that the replica has not taken over: also
+//!   not after a restart.
 //! - A replica that has a link again on which it follows has not taken over: it would lead, or its log would not be a part of this one.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::dial::Target;
+use super::keeper;
 use super::links::Links;
 use crate::replication::failover::Wish;
 use crate::replication::status::{Failover, ReplicaState};
@@ -165,8 +167,17 @@ async fn attempt(server: &Server, wish: &Wish) -> Result<Target, String> {
         let replica = status.replicas.get(&link).ok_or("the link to the replica broke")?;
         Target { host: replica.address.clone(), port: replica.port, force: false }
     };
+    if !keeper::hand_to(server, &target) {
+        return Err("it cannot be kept who takes over".to_owned());
+    }
     let order = TakeOver { lsn: shard.written_lsn(), epoch: shard.log().epoch(), force };
-    *server.links.failovers.handover.lock() = Some(Handover { link, order, sent_to: None, answer: None });
+    {
+        let mut handover = server.links.failovers.handover.lock();
+        if server.links.failovers.aborted.load(Ordering::SeqCst) {
+            return Err("it was aborted".to_owned());
+        }
+        *handover = Some(Handover { link, order, sent_to: None, answer: None });
+    }
     server.links.feeds().wake();
     handed_over(server, link).await?;
     Ok(target)

@@ -10,6 +10,7 @@ use esker_storage::options::Role;
 use esker_storage::types::{Lsn, NodeId};
 use parking_lot::Mutex;
 
+use super::dial::Target;
 use crate::config::{FsyncMode, ReplicationMode};
 use crate::replication::commit::Mode;
 use crate::replication::ledger::Ledger;
@@ -36,6 +37,12 @@ impl Keeper {
         let root: Arc<dyn Directory> = Arc::new(RealDirectory::open(dir)?);
         let ledger = if root.exists(FILE)? { read(root.as_ref())? } else { Ledger::default() };
         Ok(Self { root: Some(root), ledger: Mutex::new(ledger) })
+    }
+
+    /// Whom to follow, where the options do not say so: who was handed this node's part.
+    #[must_use]
+    pub fn handed_to(&self) -> Option<(String, u16)> {
+        self.ledger.lock().handed_to.clone()
     }
 
     /// As what the shard is to be opened, by a node that is configured to be a primary or not.
@@ -156,6 +163,18 @@ pub(super) fn members(server: &Server, mode: Mode) -> BTreeSet<NodeId> {
         keeper.change(|ledger| ledger.members.clear());
     }
     keeper.ledger().members
+}
+
+/// Keeps, before anybody is told to take over, who that is; false if that cannot be kept.
+pub(super) fn hand_to(server: &Server, target: &Target) -> bool {
+    let is_one_word = !target.host.is_empty() && !target.host.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    is_one_word && server.links.keeper.change(|ledger| ledger.handed_to = Some((target.host.clone(), target.port)))
+}
+
+/// An operator, or a failover, says what this node is: a part that was handed to somebody else before is no matter any more.
+pub(super) fn ordered(server: &Server, target: Option<&Target>) {
+    let same = |(host, port): &(String, u16)| target.is_some_and(|target| target.host == *host && target.port == *port);
+    server.links.keeper.change(|ledger| ledger.handed_to = ledger.handed_to.take().filter(same));
 }
 
 /// Tells the rest of the server whether this node may lack what was promised.

@@ -168,6 +168,9 @@ impl Links {
     pub fn start(server: &Arc<Server>, dir: PathBuf) -> std::io::Result<()> {
         let rebuilt = matches!(server.shard().recovery_report().kind, RestartKind::PowerLoss { .. });
         server.links.keeper.begin(rebuilt);
+        if let Some((host, port)) = server.config.replicaof() {
+            keeper::ordered(server, Some(&Target { host, port, force: false }));
+        }
         keeper::tell(server);
         if server.replication().may_lack {
             tracing::warn!(rebuilt, "this node lost power and may lack what it promised in semi-sync");

@@ -71,6 +71,44 @@ fn a_key_is_told_as_it_was() {
 }
 
 #[test]
+fn keys_are_told_apart_by_whether_they_were_changed_since() {
+    let mut server = Server::with(&["--segment-size", "1mb"]);
+    let mut c = server.connect();
+    let long = "x".repeat(2000);
+    for n in 0..2000 {
+        c.send(&[b"SET", format!("key:{n}").as_bytes(), long.as_bytes()]);
+        assert_eq!(c.reply(), "+OK|");
+    }
+    let since = lsn(&mut c);
+    assert_eq!(c.ask("APPEND key:1 more"), ":2004|");
+    assert_eq!(c.ask("DEL key:2 key:none"), ":1|");
+    let deleted = lsn(&mut c);
+    // Several segments further.
+    for n in 1000..2000 {
+        c.send(&[b"SET", format!("key:{n}").as_bytes(), long.as_bytes()]);
+        assert_eq!(c.reply(), "+OK|");
+    }
+    assert_eq!(c.ask("SET new 1"), "+OK|");
+    let ask = |c: &mut Connection| c.ask(&format!("ESKER.CHANGED {since} key:0 key:1 key:2 key:1000 new never key:0"));
+    for _ in 0..2 {
+        assert_eq!(ask(&mut c), format!("*7|:0|:{}|:{deleted}|:{}|:{}|:0|:0|", since + 1, deleted + 1, deleted + 1001));
+        server.kill();
+        server.restart();
+        c = server.connect();
+    }
+    c.ask("SELECT 1");
+    assert_eq!(ask(&mut c), "*7|:0|:0|:0|:0|:0|:0|:0|");
+    assert_eq!(c.ask("SWAPDB 1 2"), "+OK|");
+    let swapped = lsn(&mut c);
+    assert!(ask(&mut c).starts_with(&format!("*7|:{swapped}|:{swapped}|")));
+    assert_eq!(c.ask("FLUSHALL"), "+OK|");
+    c.ask("SELECT 0");
+    let flushed = lsn(&mut c);
+    assert!(ask(&mut c).starts_with(&format!("*7|:{flushed}|:{flushed}|")));
+    assert!(c.ask("ESKER.CHANGED here key").starts_with("-ERR value is not an integer"));
+}
+
+#[test]
 fn what_is_retained_survives_cleaning_and_what_is_not_is_refused() {
     let server = Server::with(&["--segment-size", "1mb", "--history-retention", "4mb"]);
     let mut c = server.connect();
@@ -99,6 +137,9 @@ fn what_is_retained_survives_cleaning_and_what_is_not_is_refused() {
     for (round, lsn) in after.iter().enumerate().skip(17) {
         assert!(c.ask(&format!("ESKER.GETAT key:7 {lsn}")).starts_with(&format!("$5000|{round:05}")), "round {round}");
     }
+    // What the log does not have is not known not to have been.
+    assert_eq!(c.ask(&format!("ESKER.CHANGED {} never", after[2])), "*1|$-1|");
+    assert_eq!(c.ask(&format!("ESKER.CHANGED {} never", after[18])), "*1|:0|");
     assert!(info(&mut c, "history_bytes").parse::<u64>().unwrap() >= 4 << 20);
     assert_eq!(c.ask("CONFIG SET history-retention 10m"), "+OK|");
     assert_eq!(c.ask("CONFIG GET history-retention"), "*2|$17|history-retention|$3|10m|");

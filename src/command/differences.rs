@@ -22,6 +22,10 @@ pub(super) const DIFFERENCES: &[(&str, &str)] = &[
         "esker.getat",
         "Esker's own, since this version of it. Null: there was no such key. Below what the log still holds, an error names the oldest LSN that can be had.",
     ),
+    (
+        "esker.changed",
+        "Esker's own, since this version of it. Written, deleted, its database emptied or swapped: all of that is a change, expiry and eviction are none. Null: the log holds no change, and cleaning may have dropped one.",
+    ),
     ("esker.history", "Esker's own, since this version of it. Ten versions without COUNT; null stands for no value and no expiry."),
     (
         "exec",

@@ -1,7 +1,7 @@
-//! ESKER.HISTORY and ESKER.GETAT: what a key held, as the log tells. The log is read by a thread of the storage: the command is run
+//! ESKER.HISTORY, ESKER.GETAT and ESKER.CHANGED: what a key held, as the log tells. The log is read by a thread of the storage: the command is run
 //! twice, once to ask and once, when the answer is there, to reply.
 
-use esker_storage::history::{Answer, HistoryError, Moment, Question, Version};
+use esker_storage::history::{Answer, Changed, HistoryError, Moment, Question, Version};
 use esker_storage::types::{Lsn, UnixMillis};
 
 use super::{Call, CommandError, Flags, Group, Keys, Spec, parse_integer};
@@ -32,6 +32,15 @@ pub const SPECS: &[Spec] = &[
         complexity: "O(N), N segments of the log that are read",
         summary: "Lists what the log still holds of a key, newest first: LSN, Unix ms, what was done, length of the value, expiry in Unix ms.",
         handler: history,
+        ..ROW
+    },
+    Spec {
+        name: "esker.changed",
+        arity: -3,
+        keys: Keys::Range { first: 2, last: -1, step: 1 },
+        complexity: "O(N), N segments of the log above the LSN",
+        summary: "Tells of each key the LSN at which it was last changed, 0 if that is not above the one given.",
+        handler: changed,
         ..ROW
     },
 ];
@@ -67,6 +76,27 @@ fn history(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
     let Answer::Versions(versions) = answer(known, question)? else { return Err(mixed_up()) };
     call.reply.array(versions.len());
     versions.iter().for_each(|version| show(call, version));
+    Ok(())
+}
+
+fn changed(call: &mut Call<'_, '_>) -> Result<(), CommandError> {
+    let since = parse_integer(call.arg(1)).filter(|lsn| *lsn >= 0).ok_or(CommandError::NotInteger)?;
+    if call.args.len() - 2 > MOST as usize {
+        return Err(CommandError::Text("ERR at most 10000 keys can be asked for"));
+    }
+    call.txn.tells_of_all();
+    let known = call.session.answer.take();
+    let keys = || call.args[2..].iter().map(|key| key.to_vec()).collect();
+    let question = || Question::Changed { db: call.session.db, keys: keys(), since: Lsn(since as u64) };
+    let Answer::Changed(changed) = answer(known, question)? else { return Err(mixed_up()) };
+    call.reply.array(changed.len());
+    for one in changed {
+        match one {
+            Changed::No => call.reply.integer(0),
+            Changed::At(lsn) => call.reply.integer(lsn.0 as i64),
+            Changed::Unknown => call.reply.null(),
+        }
+    }
     Ok(())
 }
 

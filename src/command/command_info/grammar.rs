@@ -56,6 +56,7 @@ pub(super) const GRAMMAR: &[(&str, &str)] = &[
     ("persist", "key@0"),
     ("esker.getat", "key@0 moment"),
     ("esker.history", "key@0 [COUNT:count#]"),
+    ("esker.changed", "lsn# key@0..."),
     ("object|idletime", "key@0"),
     ("object|freq", "key@0"),
     ("object|encoding", "key@0"),

@@ -40,6 +40,7 @@ impl Historian {
             let answer = match question {
                 Question::Value { db, key, at } => past.value(&self.values, *db, key, *at).map(Answer::Value),
                 Question::Versions { db, key, count } => past.versions(*db, key, *count).map(Answer::Versions),
+                Question::Changed { db, keys, since } => past.changed(*db, keys, *since).map(Answer::Changed),
             };
             let changed = segments.iter().any(|segment| segment.is_retired());
             match answer {
@@ -51,7 +52,7 @@ impl Historian {
 }
 
 impl Past<'_> {
-    fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         let first = self.segments.first().and_then(|segment| segment.base_lsn()).unwrap_or_default();
         let cleaned = self.log.manifest.lock().cleaned;
         let last = self.log.durability().written();

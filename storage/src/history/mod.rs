@@ -4,6 +4,7 @@
 //! expired, or its database had another table then. Segments without that key are passed over by the hints in their footers.
 
 mod answer;
+mod changed;
 mod controls;
 mod error;
 mod past;
@@ -14,7 +15,7 @@ mod thread;
 
 pub(crate) use controls::{Controls, TableIds, tables_at};
 pub use error::{Bounds, HistoryError};
-pub use question::{Answer, Change, Moment, PastValue, Question, Version};
+pub use question::{Answer, Change, Changed, Moment, PastValue, Question, Version};
 pub use retention::HistoryRetention;
 pub use tables::Tables;
 pub use thread::AnswerDone;

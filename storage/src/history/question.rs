@@ -32,6 +32,15 @@ pub enum Question {
         /// So many at most.
         count: usize,
     },
+    /// Which keys were changed above an LSN.
+    Changed {
+        /// The database, by the number that it has now.
+        db: Db,
+        /// The keys.
+        keys: Vec<Vec<u8>>,
+        /// The LSN.
+        since: Lsn,
+    },
 }
 
 /// What a key held.
@@ -77,6 +86,17 @@ impl Change {
     }
 }
 
+/// Whether a key was changed, written, deleted, or its database emptied or swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It was not.
+    No,
+    /// At this LSN, the newest.
+    At(Lsn),
+    /// The log holds no change, and may have dropped one.
+    Unknown,
+}
+
 /// One thing that happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
@@ -101,4 +121,6 @@ pub enum Answer {
     Value(Option<PastValue>),
     /// What happened to it.
     Versions(Vec<Version>),
+    /// For each key.
+    Changed(Vec<Changed>),
 }

@@ -17,7 +17,6 @@ use std::path::Path;
 
 use esker_storage::codec::content_hash::content_hash;
 use esker_storage::glob;
-use esker_storage::types::UnixMillis;
 
 use super::args::{OnConflict, Reapply};
 use super::divergent::DivergentFile;
@@ -26,6 +25,11 @@ use effects::{Effect, Effects, Net, Set};
 use report::{Fate, Report};
 use target::{Present, Since, Target};
 use value::Values;
+
+/// Keys that are looked at and written together, at most.
+const BATCH: usize = 256;
+/// Bytes of their values, unless there is only one.
+const BATCH_BYTES: u64 = 8 << 20;
 
 pub(super) fn run(dir: Option<&Path>, options: &Reapply, out: &mut dyn Write) -> Result<Outcome, LogError> {
     let file = DivergentFile::open(&options.file)?;
@@ -44,9 +48,13 @@ pub(super) fn run(dir: Option<&Path>, options: &Reapply, out: &mut dyn Write) ->
     let values = Values::new(&file, dir.map(Path::to_owned));
     let mut work = Work { options, target, values };
     let selected = |effect: &&Effect| options.keys.as_ref().is_none_or(|keys| glob::matches(keys.as_bytes(), &effect.key, false));
-    for effect in effects.keys.iter().filter(selected) {
-        match work.apply(effect) {
-            Ok(fate) => report.tell(effect, fate, out)?,
+    let effects: Vec<&Effect> = effects.keys.iter().filter(selected).collect();
+    let mut rest = effects.as_slice();
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at(batch_len(rest));
+        rest = after;
+        match work.apply(batch) {
+            Ok(fates) => batch.iter().zip(fates).try_for_each(|(effect, fate)| report.tell(effect, fate, out))?,
             Err(error) => {
                 // What is done is done, and is told.
                 report.finish(out)?;
@@ -57,6 +65,18 @@ pub(super) fn run(dir: Option<&Path>, options: &Reapply, out: &mut dyn Write) ->
     report.finish(out)
 }
 
+/// How many of the effects go together: of one database, and values that fit in memory.
+fn batch_len(effects: &[&Effect]) -> usize {
+    let mut bytes = 0;
+    let fits = |effect: &&&Effect| {
+        let len = if let Net::Set(set) = &effect.net { set.len } else { 0 };
+        let first = bytes == 0;
+        bytes += len + 1;
+        effect.db == effects[0].db && (first || bytes <= BATCH_BYTES)
+    };
+    effects.iter().take(BATCH).take_while(fits).count()
+}
+
 /// What is needed for a key.
 struct Work<'a> {
     options: &'a Reapply,
@@ -64,41 +84,76 @@ struct Work<'a> {
     values: Values<'a>,
 }
 
-impl Work<'_> {
-    fn apply(&mut self, effect: &Effect) -> Result<Fate, LogError> {
-        let set = match &effect.net {
-            Net::Unknown(reason) => return Ok(Fate::Impossible(reason.clone())),
+/// A key on its way.
+struct Step<'e> {
+    effect: &'e Effect,
+    /// What it is to become; none: it is to go.
+    set: Option<&'e Set>,
+    /// What becomes of it, once that is clear; until then it is to be written.
+    fate: Option<Fate>,
+    value: Vec<u8>,
+}
+
+impl<'e> Step<'e> {
+    fn new(effect: &'e Effect) -> Self {
+        let (set, fate) = match &effect.net {
+            Net::Unknown(reason) => (None, Some(Fate::Impossible(reason.clone()))),
             // Whatever had this key's name is gone by now.
-            Net::Set(set) if set.expire_at.is_some_and(|at| at <= export::now()) => None,
-            Net::Set(set) => Some(set),
-            Net::Deleted => None,
+            Net::Set(set) if set.expire_at.is_some_and(|at| at <= export::now()) => (None, None),
+            Net::Set(set) => (Some(set), None),
+            Net::Deleted => (None, None),
         };
-        let present = self.target.watch(effect.db, &effect.key)?;
-        let fate = self.apply_watched(effect, set, present)?;
-        if !matches!(fate, Fate::Set | Fate::Removed) || self.options.dry_run {
-            self.target.unwatch()?;
-        }
-        Ok(fate)
+        Self { effect, set, fate, value: Vec::new() }
     }
 
-    fn apply_watched(&mut self, effect: &Effect, set: Option<&Set>, present: Present) -> Result<Fate, LogError> {
-        if self.is_there(effect, set, present)? {
-            return Ok(Fate::There);
+    /// Words of the request that makes it so; the time of expiry has to be lent.
+    fn request<'s>(&'s self, at: &'s str) -> Vec<&'s [u8]> {
+        let key = self.effect.key.as_slice();
+        match self.set {
+            None => vec![b"DEL", key],
+            Some(Set { expire_at: None, .. }) => vec![b"SET", key, &self.value],
+            Some(Set { expire_at: Some(_), .. }) => vec![b"SET", key, &self.value, b"PXAT", at.as_bytes()],
         }
-        let since = self.target.since(effect.db, &effect.key)?;
-        if since != Since::Nothing && self.options.on_conflict == OnConflict::Skip {
-            return Ok(Fate::Conflict(since));
+    }
+
+    fn done(&self) -> Fate {
+        if self.set.is_some() { Fate::Set } else { Fate::Removed }
+    }
+}
+
+/// Those of which it is not clear yet what becomes of them.
+fn open<'s, 'e>(steps: &'s mut [Step<'e>]) -> Vec<&'s mut Step<'e>> {
+    steps.iter_mut().filter(|step| step.fate.is_none()).collect()
+}
+
+impl Work<'_> {
+    /// Keys of one database, all or none of those that are written in one transaction.
+    fn apply(&mut self, batch: &[&Effect]) -> Result<Vec<Fate>, LogError> {
+        let mut steps: Vec<Step<'_>> = batch.iter().map(|effect| Step::new(effect)).collect();
+        self.look(&mut open(&mut steps))?;
+        self.judge(&mut open(&mut steps))?;
+        let written = self.write(&open(&mut steps))?;
+        let fate = |step: Step<'_>| match step.fate {
+            Some(fate) => Ok(fate),
+            None if written => Ok(step.done()),
+            None if batch.len() == 1 => Ok(Fate::Meanwhile),
+            // Somebody wrote to one of them just now: which is seen one by one.
+            None => Ok(self.apply(&[step.effect])?.remove(0)),
+        };
+        steps.into_iter().map(fate).collect()
+    }
+
+    /// Sees which keys are already as they would become, and watches them all.
+    fn look(&mut self, steps: &mut [&mut Step<'_>]) -> Result<(), LogError> {
+        let Some(first) = steps.first() else { return Ok(()) };
+        let keys: Vec<&[u8]> = steps.iter().map(|step| step.effect.key.as_slice()).collect();
+        let present = self.target.watch(first.effect.db, &keys)?;
+        for (step, present) in steps.iter_mut().zip(present) {
+            if self.is_there(step.effect, step.set, present)? {
+                step.fate = Some(Fate::There);
+            }
         }
-        let Some(set) = set else {
-            let done = self.options.dry_run || self.target.write(&[b"DEL", &effect.key])?;
-            return Ok(if done { Fate::Removed } else { Fate::Meanwhile });
-        };
-        let value = match self.value(effect, set, &since)? {
-            Ok(value) => value,
-            Err(reason) => return Ok(Fate::Impossible(reason)),
-        };
-        let done = self.options.dry_run || self.write(&effect.key, &value, set.expire_at)?;
-        Ok(if done { Fate::Set } else { Fate::Meanwhile })
+        Ok(())
     }
 
     /// Whether the key is already what it would become.
@@ -108,6 +163,23 @@ impl Work<'_> {
             return Ok(false);
         }
         Ok(self.target.get(&effect.key)?.is_some_and(|value| content_hash(&value) == set.hash))
+    }
+
+    /// Sees which keys may be written, and what they become.
+    fn judge(&mut self, steps: &mut [&mut Step<'_>]) -> Result<(), LogError> {
+        let keys: Vec<&[u8]> = steps.iter().map(|step| step.effect.key.as_slice()).collect();
+        let since = self.target.since(&keys)?;
+        for (step, since) in steps.iter_mut().zip(since) {
+            if since != Since::Nothing && self.options.on_conflict == OnConflict::Skip {
+                step.fate = Some(Fate::Conflict(since));
+            } else if let Some(set) = step.set {
+                match self.value(step.effect, set, &since)? {
+                    Ok(value) => step.value = value,
+                    Err(reason) => step.fate = Some(Fate::Impossible(reason)),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The value that results: what it is based on comes from whoever still has it.
@@ -129,10 +201,13 @@ impl Work<'_> {
         Ok(Err(format!("it changes the record {lsn}.{op}, which neither the file nor the server has")))
     }
 
-    fn write(&mut self, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>) -> Result<bool, LogError> {
-        match expire_at {
-            None => self.target.write(&[b"SET", key, value]),
-            Some(at) => self.target.write(&[b"SET", key, value, b"PXAT", at.to_string().as_bytes()]),
+    /// Writes them, unless one of those that are watched was written to meanwhile; whether it was done.
+    fn write(&mut self, steps: &[&mut Step<'_>]) -> Result<bool, LogError> {
+        if steps.is_empty() || self.options.dry_run {
+            return self.target.unwatch().map(|()| true);
         }
+        let times: Vec<String> = steps.iter().map(|step| step.set.and_then(|set| set.expire_at).unwrap_or_default().to_string()).collect();
+        let requests: Vec<_> = steps.iter().zip(&times).map(|(step, at)| step.request(at)).collect();
+        self.target.write(&requests)
     }
 }

@@ -1,6 +1,5 @@
 //! The server that the entries are applied to.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use esker_storage::types::{Db, HistoryId, Lsn, UnixMillis};
@@ -37,8 +36,6 @@ pub(super) struct Target {
     /// Whether its log goes on from the last common LSN.
     related: bool,
     selected: Option<Db>,
-    /// Databases, and whether one was emptied or swapped since.
-    databases: HashMap<Db, bool>,
     /// Whether DEBUG OBJECT may be asked.
     debug: bool,
 }
@@ -57,7 +54,7 @@ impl Target {
         let reached = field("master_repl_offset").and_then(|lsn| lsn.parse().ok()).map(Lsn);
         let related = field("master_replid").is_some_and(|id| id.starts_with(&history.to_string()))
             && reached.is_some_and(|reached| reached >= common);
-        Ok(Self { client, common, related, selected: None, databases: HashMap::new(), debug: true })
+        Ok(Self { client, common, related, selected: None, debug: true })
     }
 
     /// Whether its log goes on from the last common LSN, so that it can tell what was written since.
@@ -65,26 +62,28 @@ impl Target {
         self.related
     }
 
-    /// Watches a key, so that it is not written after somebody else wrote to it, and tells what it is.
-    pub(super) fn watch(&mut self, db: Db, key: &[u8]) -> Result<Present, LogError> {
+    /// Watches keys, so that nothing is written after somebody else wrote to one, and tells what they are.
+    pub(super) fn watch(&mut self, db: Db, keys: &[&[u8]]) -> Result<Vec<Present>, LogError> {
         if self.selected != Some(db) {
             self.client.ask(&["SELECT", &db.to_string()])?;
             self.selected = Some(db);
         }
-        for command in ["WATCH", "STRLEN", "PEXPIRETIME"] {
-            self.client.send(&[command.as_bytes(), key])?;
+        self.client.ask(&[&[&b"WATCH"[..]], keys].concat())?;
+        for key in keys {
+            self.client.send(&[b"STRLEN", *key])?;
+            self.client.send(&[b"PEXPIRETIME", *key])?;
         }
-        let watched = self.client.receive()?;
-        let (len, at) = (self.client.receive()?, self.client.receive()?);
-        match (&watched, &len, &at) {
-            (Value::Text(_), Value::Integer(len), Value::Integer(at)) => {
+        let pairs: Vec<_> = keys.iter().map(|_| Ok((self.client.receive()?, self.client.receive()?))).collect::<Result<_, LogError>>()?;
+        let present = |(len, at): (Value, Value)| match (&len, &at) {
+            (Value::Integer(len), Value::Integer(at)) => {
                 Ok(Present { len: (*at != -2).then_some(*len as u64), expire_at: (*at >= 0).then_some(UnixMillis(*at)) })
             }
-            _ => Err(self.refused([watched, len, at])),
-        }
+            _ => Err(self.refused([len, at])),
+        };
+        pairs.into_iter().map(present).collect()
     }
 
-    /// Lets go of the key.
+    /// Lets go of them.
     pub(super) fn unwatch(&mut self) -> Result<(), LogError> {
         self.client.ask(&["UNWATCH"])?;
         Ok(())
@@ -104,48 +103,44 @@ impl Target {
         if !self.related {
             return Ok(None);
         }
-        Ok(match self.ask_at_common(key)? {
+        self.client.send(&[b"ESKER.GETAT", key, self.common.to_string().as_bytes()])?;
+        Ok(match self.client.receive()? {
             Value::Text(value) => Some(value),
             _ => None,
         })
     }
 
-    fn ask_at_common(&mut self, key: &[u8]) -> Result<Value, LogError> {
-        self.client.send(&[b"ESKER.GETAT", key, self.common.to_string().as_bytes()])?;
-        Ok(self.client.receive()?)
-    }
-
-    /// What happened to a key since the last common LSN.
-    pub(super) fn since(&mut self, db: Db, key: &[u8]) -> Result<Since, LogError> {
+    /// What happened to keys since the last common LSN.
+    pub(super) fn since(&mut self, keys: &[&[u8]]) -> Result<Vec<Since>, LogError> {
         if !self.related {
-            return Ok(Since::Unknown("the server's log is another".to_owned()));
+            return Ok(vec![Since::Unknown("the server's log is another".to_owned()); keys.len()]);
         }
-        if !self.changed(db)?
-            && let Some(lsn) = self.lsn(key)?
-        {
-            return Ok(if lsn > self.common { Since::Written(lsn) } else { Since::Nothing });
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
-        match self.newest(key)? {
-            Some(lsn) if lsn > self.common => return Ok(Since::Written(lsn)),
-            // A removal is not dropped from the log before what it removes.
-            Some(_) => return Ok(Since::Nothing),
-            None => {}
-        }
-        Ok(match self.ask_at_common(key)? {
-            Value::Error(reply) => Since::Unknown(format!("it is not there, and may have been removed since: {reply}")),
-            _ => Since::Nothing,
-        })
+        let common = self.common.to_string();
+        let answer = self.client.ask(&[&[b"ESKER.CHANGED", common.as_bytes()], keys].concat())?;
+        let Value::Array(changed) = &answer else { return Err(self.client.unexpected(&answer).into()) };
+        let since = |(key, changed): (&&[u8], &Value)| match changed {
+            Value::Integer(0) => Ok(Since::Nothing),
+            Value::Integer(lsn) => Ok(Since::Written(Lsn(*lsn as u64))),
+            _ => self.since_cleaned(key),
+        };
+        keys.iter().zip(changed).map(since).collect()
     }
 
-    /// Whether a database was emptied or swapped since. What no key is called tells: its history is that of the database.
-    fn changed(&mut self, db: Db) -> Result<bool, LogError> {
-        if let Some(changed) = self.databases.get(&db) {
-            return Ok(*changed);
-        }
-        let nobody: [u8; 16] = rand::random();
-        let changed = self.newest(&nobody)?.is_some_and(|lsn| lsn > self.common);
-        self.databases.insert(db, changed);
-        Ok(changed)
+    /// The same of a key without a record above that LSN, where cleaning has dropped some.
+    fn since_cleaned(&mut self, key: &[u8]) -> Result<Since, LogError> {
+        let newest = match self.lsn(key)? {
+            Some(lsn) => Some(lsn),
+            None => self.newest(key)?,
+        };
+        Ok(match newest {
+            Some(lsn) if lsn > self.common => Since::Written(lsn),
+            // A removal is not dropped from the log before what it removes.
+            Some(_) => Since::Nothing,
+            None => Since::Unknown("it is not there, and may have been removed since: the log does not tell any more".to_owned()),
+        })
     }
 
     /// The LSN of a key's record, if there is such a key and the server tells.
@@ -177,20 +172,22 @@ impl Target {
         }
     }
 
-    /// Writes a request, unless the key that is watched was written to meanwhile; whether it was done.
-    pub(super) fn write(&mut self, words: &[&[u8]]) -> Result<bool, LogError> {
+    /// Runs requests as one transaction, unless a key that is watched was written to meanwhile; whether it was done.
+    pub(super) fn write(&mut self, requests: &[Vec<&[u8]>]) -> Result<bool, LogError> {
         self.client.send(&["MULTI"])?;
-        self.client.send(words)?;
+        for request in requests {
+            self.client.send(request)?;
+        }
         self.client.send(&["EXEC"])?;
-        let (multi, queued, done) = (self.client.receive()?, self.client.receive()?, self.client.receive()?);
-        match &done {
-            Value::Array(replies) if !matches!(replies[..], [Value::Error(_)]) => Ok(true),
+        let mut replies = Vec::new();
+        for _ in 0..requests.len() + 1 {
+            replies.push(self.client.receive()?);
+        }
+        match self.client.receive()? {
             Value::Null => Ok(false),
-            Value::Array(_) => {
-                let Value::Array(replies) = done else { return Ok(false) };
-                Err(self.refused(replies))
-            }
-            _ => Err(self.refused([multi, queued, done])),
+            Value::Array(done) if !done.iter().any(|reply| matches!(reply, Value::Error(_))) => Ok(true),
+            Value::Array(done) => Err(self.refused(done)),
+            other => Err(self.refused(replies.into_iter().chain([other]))),
         }
     }
 

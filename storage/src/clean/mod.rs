@@ -41,6 +41,7 @@ mod worker;
 
 pub use figures::CleaningFigures;
 pub(crate) use figures::Counts;
+pub(crate) use place::{Place, look_ahead};
 pub use space::SpaceLimit;
 pub(crate) use thread::Cleaning;
 pub(crate) use worker::sealed;

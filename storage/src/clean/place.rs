@@ -17,22 +17,22 @@ const BEFORE: usize = 16;
 
 /// A key as the index knows it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) hash: KeyHash,
-    pub(super) slot: Slot,
-    pub(super) table: TableSlot,
+pub(crate) struct Place {
+    pub(crate) hash: KeyHash,
+    pub(crate) slot: Slot,
+    pub(crate) table: TableSlot,
 }
 
 impl Place {
     /// Where the key of an op is; none if it has no key, or its table was flushed.
-    pub(super) fn of(op: &OpView<'_>, tables: &TableMap, seed: u64) -> Option<Self> {
+    pub(crate) fn of(op: &OpView<'_>, tables: &TableMap, seed: u64) -> Option<Self> {
         let db = tables.db_of(op.header.table).filter(|_| op.header.code.has_key())?;
         Some(Self { hash: key_hash(op.key, seed), slot: slot_of(op.key), table: tables.slot(db) })
     }
 
     /// Whether the key's cell points to `location`. If not, `others` gets what all cells point to that may be the key's: those of its
     /// hash, as far as the index keeps it.
-    pub(super) fn is_at(&self, index: &Index, location: Location, others: &mut Vec<Location>) -> bool {
+    pub(crate) fn is_at(&self, index: &Index, location: Location, others: &mut Vec<Location>) -> bool {
         others.clear();
         let stripe = index.stripe(self.slot.stripe()).read();
         let found = stripe.lookup(index, self.table, self.hash, |other| {
@@ -44,7 +44,7 @@ impl Place {
 }
 
 /// Asks for the cells of these keys, so that looking them up waits for memory about once, and not twice each.
-pub(super) fn look_ahead<'p>(index: &Index, places: impl Iterator<Item = &'p Place> + Clone) {
+pub(crate) fn look_ahead<'p>(index: &Index, places: impl Iterator<Item = &'p Place> + Clone) {
     for place in places.clone() {
         index.prefetch_entry(place.table, place.hash, place.slot);
     }

@@ -69,6 +69,9 @@ pub trait Directory: Send + Sync {
     /// Removes a file; handles and maps of it stay usable.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Gives a file a second name, both paths within this one. The directory that the new name is in makes it durable.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Names of the files, in no order, subdirectories left out.
     fn list(&self) -> io::Result<Vec<String>>;
 
@@ -84,7 +87,7 @@ pub trait Directory: Send + Sync {
     /// Takes the exclusive lock `name`, without waiting; fails with [`LockHeld`] inside when another holds it.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
 
-    /// The directory of this name within this one, created if it is missing.
+    /// The directory of this name, a path within this one, created if it is missing; where it is to be there has to be a directory.
     fn subdirectory(&self, name: &str) -> io::Result<Arc<dyn Directory>>;
 
     /// Whether there is a directory of this name, a path within this one.

@@ -132,6 +132,10 @@ impl Directory for RealDirectory {
         Ok(Arc::new(Self { path }))
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::hard_link(self.path.join(from), self.path.join(to))
+    }
+
     fn has_subdirectory(&self, name: &str) -> io::Result<bool> {
         match fs::metadata(self.path.join(name)) {
             Ok(found) => Ok(found.is_dir()),

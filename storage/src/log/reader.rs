@@ -78,6 +78,8 @@ impl LogReader {
                 Some(at) => at,
                 None => self.find(log)?,
             };
+            // Asked first: what is appended until it is sealed is there then.
+            let was_sealed = segment.is_sealed();
             let piece = self.piece(&segment, offset, most, with_values)?;
             let end = if let Some(NextInLog::Piece(piece)) = &piece { piece.end } else { offset };
             let is_over = segment.last_lsn() < self.next && (segment.is_sealed() || log.segments().of_lsn(self.next).is_some());
@@ -88,6 +90,11 @@ impl LogReader {
                 Some(piece) => return Ok(Some(piece)),
                 // The next one has begun, or what was written is being published.
                 None if is_over => {}
+                // Of a cleaned segment that stands for more than it holds.
+                None if was_sealed => {
+                    self.at = None;
+                    return Err(StorageError::NotInLog { lsn: self.next });
+                }
                 None => return Ok(None),
             }
         }

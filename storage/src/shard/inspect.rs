@@ -49,6 +49,14 @@ pub(crate) fn locate_waiting(segments: &SegmentTable, lsn: Lsn, number: u32) -> 
     locate::waiting(segments, lsn, number)
 }
 
+/// The same, where it can be from memory.
+pub(crate) fn locate_anyhow(segments: &SegmentTable, lsn: Lsn, number: u32) -> Result<Location> {
+    match locate::in_mappings(segments, lsn, number) {
+        Err(StorageError::Cold(_)) => locate::waiting(segments, lsn, number),
+        found => found,
+    }
+}
+
 /// A record as the log holds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inspected {

@@ -39,7 +39,7 @@ pub use digest::SlotDigests;
 pub use engine::Shard;
 pub use expiry::{ExpiredListener, ExpiryFigures, Swept};
 pub use fetch::{ColdReads, FetchDone, FetchedRecord, Wanted};
-pub(crate) use inspect::{Inspected, Newest, inspect, locate_waiting, lsn_at, newest_at, value_at};
+pub(crate) use inspect::{Inspected, Newest, inspect, locate_anyhow, locate_waiting, lsn_at, newest_at, value_at};
 pub use key::Key;
 pub use plan::LockPlan;
 pub use transaction::{Savepoint, Transaction};

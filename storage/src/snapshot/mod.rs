@@ -9,12 +9,16 @@
 
 mod beside;
 mod divergent;
+mod exchange;
 mod staging;
 mod take;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use divergent::{Divergent, divergent_files};
-pub(crate) use staging::finish_exchange;
-pub use staging::{Aside, Exchanged, Expected, Staging, exchange};
+pub(crate) use exchange::finish_exchange;
+pub use exchange::{Aside, Exchanged, exchange};
+pub use staging::{Expected, Staging};
 pub use take::{Snapshot, SnapshotFile};

@@ -2,35 +2,29 @@
 //!
 //! Invariants:
 //! - The staged manifest is written last, when everything that it names is on the medium: with it, the copy is whole.
-//! - At every moment one of the two copies has the shard's name, or the other one gets it back at the next start.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use crate::difference::{Assembled, Assembly};
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
 use crate::manifest::Manifest;
-use crate::options::{Options, Role};
+use crate::places::{INCOMING, LIVE, Places, RECORDS};
 use crate::segment::names::{FileName, MANIFEST};
 use crate::shard::Shard;
 use crate::types::{Lsn, NodeId, ShardId};
 
-/// Where a snapshot arrives.
-const INCOMING: &str = "incoming";
 /// Which node's files these are, and which of them were sealed.
 const SOURCE: &str = "SOURCE";
 
-fn shard_name(shard: ShardId) -> String {
-    format!("shard-{shard}")
-}
-
-fn outgoing_name(shard: ShardId) -> String {
-    format!("outgoing-{shard}")
-}
-
 /// A snapshot that is arriving.
 pub struct Staging {
+    root: Arc<dyn Directory>,
+    places: Places,
+    /// What arrives is what lies above this LSN; 0: all of it.
+    prefix: Lsn,
     directory: Arc<dyn Directory>,
     files: HashMap<String, Arriving>,
     syncer: Syncer,
@@ -38,6 +32,7 @@ pub struct Staging {
 
 struct Arriving {
     file: Arc<dyn File>,
+    from: u64,
     bytes: u64,
 }
 
@@ -75,20 +70,24 @@ pub struct Expected {
     pub bytes: u64,
     /// Whether it never changes again where it comes from.
     pub sealed: bool,
+    /// Where it begins; what is before is not sent.
+    pub from: u64,
 }
 
 impl Staging {
     /// Begins to receive these files of `source`, and tells how many bytes of each are there from an earlier attempt. Only files that were
-    /// sealed then are taken up: others may have been cut by a loss of power, and grown again, since.
+    /// sealed then are taken up: others may have been cut by a loss of power, and grown again, since. `prefix`: the LSN above which they are
+    /// what differs; 0: they are a whole shard.
     ///
     /// # Errors
     /// A name is not that of a file of a snapshot; I/O errors.
-    pub fn begin(root: &Arc<dyn Directory>, shard: ShardId, source: NodeId, files: &[Expected]) -> Result<(Self, Vec<u64>)> {
-        let name = format!("{INCOMING}/{}", shard_name(shard));
-        let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
-        let directory = incoming.subdirectory(&shard_name(shard)).map_err(StorageError::io("create", root.path(&name)))?;
-        let mut staging = Self { directory, files: HashMap::new(), syncer: Syncer::start()? };
-        let origin = Origin { node: source, boot: u128::from_be_bytes(root.boot_id()) };
+    pub fn begin(root: &Arc<dyn Directory>, shard: ShardId, source: NodeId, prefix: Lsn, files: &[Expected]) -> Result<(Self, Vec<u64>)> {
+        let places = Places::of(shard);
+        root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
+        let path = if prefix == Lsn(0) { &places.target } else { &places.arrived };
+        let directory = root.subdirectory(path).map_err(StorageError::io("create", root.path(path)))?;
+        let mut staging = Self { root: Arc::clone(root), places, prefix, directory, files: HashMap::new(), syncer: Syncer::start()? };
+        let origin = Origin { node: source, boot: u128::from_be_bytes(root.boot_id()), prefix };
         let mut sealed_then = staging.sealed(origin);
         if staging.exists(MANIFEST)? {
             // It was whole, and perhaps opened.
@@ -105,6 +104,14 @@ impl Staging {
         });
         let there = there.collect::<Result<_>>()?;
         Ok((staging, there))
+    }
+
+    /// Receives one more file.
+    ///
+    /// # Errors
+    /// As for [`begin`](Self::begin).
+    pub fn also(&mut self, file: &Expected) -> Result<()> {
+        self.expect(file, false).map(drop)
     }
 
     /// The sealed files, with their lengths, of the attempt before, if that was of the same origin.
@@ -137,13 +144,16 @@ impl Staging {
         file.sync_all().map_err(StorageError::io("sync", &path))
     }
 
-    /// What of a file is there already, in bytes from its start.
+    /// Up to where of a file everything is there already.
     fn expect(&mut self, expected: &Expected, same: bool) -> Result<u64> {
-        let Expected { name, bytes, .. } = expected;
+        let Expected { name, bytes, from, .. } = expected;
         let path = self.directory.path(name);
-        if !matches!(FileName::parse(name), Some(FileName::Segment(..) | FileName::Checkpoint(_) | FileName::Value(_))) {
+        if !self.is_expectable(name) || from > bytes {
             let reason = "not the name of a file of a snapshot".to_owned();
             return Err(StorageError::Corrupt { path, offset: 0, lsn: Lsn(0), reason });
+        }
+        if self.is_in_service(name, *bytes)? {
+            return Ok(*bytes);
         }
         let there = same && self.exists(name)?;
         let file = if there { self.directory.open(name) } else { self.directory.create(name) };
@@ -152,8 +162,29 @@ impl Staging {
         if have == *bytes {
             self.syncer.sync(&file);
         }
-        self.files.insert(name.clone(), Arriving { file, bytes: *bytes });
-        Ok(have)
+        self.files.insert(name.clone(), Arriving { file, from: *from, bytes: *bytes });
+        Ok(have.max(*from))
+    }
+
+    fn is_expectable(&self, name: &str) -> bool {
+        match FileName::parse(name) {
+            Some(FileName::Segment(..) | FileName::Checkpoint(_) | FileName::Value(_)) => true,
+            _ => self.prefix > Lsn(0) && [LIVE, RECORDS].contains(&name),
+        }
+    }
+
+    /// Whether this is a large value of the shard that is to become the primary's.
+    fn is_in_service(&self, name: &str, bytes: u64) -> Result<bool> {
+        if self.prefix == Lsn(0) || !matches!(FileName::parse(name), Some(FileName::Value(_))) {
+            return Ok(false);
+        }
+        let path = &self.places.current;
+        let current = self.root.subdirectory(path).map_err(StorageError::io("open", self.root.path(path)))?;
+        match current.open_read_only(name) {
+            Ok(file) => Ok(file.len().map_err(StorageError::io("measure", current.path(name)))? == bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StorageError::io("open", current.path(name))(error)),
+        }
     }
 
     /// Writes a piece of a file that is expected; pieces of a file come in order.
@@ -163,7 +194,7 @@ impl Staging {
     pub fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<()> {
         let path = self.directory.path(name);
         let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "a piece of a file that nobody announced");
-        let Arriving { file, bytes: all } = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
+        let Arriving { file, bytes: all, .. } = self.files.get(name).ok_or_else(unknown).map_err(StorageError::io("write", &path))?;
         // Not allocated first: what a kill leaves of the file is as long as what was written of it.
         file.write_at(offset, bytes).map_err(StorageError::io("write", &path))?;
         if offset + bytes.len() as u64 == *all {
@@ -177,14 +208,7 @@ impl Staging {
     /// # Errors
     /// The manifest is no such; I/O errors.
     pub fn finish(self, manifest: &[u8], node: NodeId) -> Result<()> {
-        let path = self.directory.path(MANIFEST);
-        let corrupt = |(offset, error): (usize, crate::codec::DecodeError)| StorageError::Corrupt {
-            path: path.clone(),
-            offset: offset as u64,
-            lsn: Lsn(0),
-            reason: error.to_string(),
-        };
-        let mut manifest = Manifest::decode(manifest).map_err(corrupt)?;
+        let mut manifest = self.decode(manifest)?;
         manifest.identity.node = node;
         self.syncer.finish()?;
         // Of an earlier attempt.
@@ -195,6 +219,29 @@ impl Staging {
         self.directory.sync().map_err(StorageError::io("sync", self.directory.path("")))?;
         manifest.store(self.directory.as_ref())
     }
+
+    fn decode(&self, manifest: &[u8]) -> Result<Manifest> {
+        Manifest::decode(manifest).map_err(|(offset, error)| StorageError::Corrupt {
+            path: self.directory.path(MANIFEST),
+            offset: offset as u64,
+            lsn: Lsn(0),
+            reason: error.to_string(),
+        })
+    }
+
+    /// All that differs has arrived: makes a copy of `old` that goes up to `lsn`, to take its place. If it lacks something, that has to arrive
+    /// [too](Self::also).
+    ///
+    /// # Errors
+    /// The manifest is no such; what arrived is not sound; I/O errors.
+    pub fn assemble(&mut self, old: &Shard, manifest: &[u8], lsn: Lsn, node: NodeId) -> Result<Assembled> {
+        let sent = self.decode(manifest)?;
+        std::mem::replace(&mut self.syncer, Syncer::start()?).finish()?;
+        let from = |(name, file): (&String, &Arriving)| (file.from > 0).then(|| (name.clone(), file.from));
+        let offsets = self.files.iter().filter_map(from).collect();
+        let (root, places, prefix) = (&self.root, self.places.clone(), self.prefix);
+        Assembly { root, old, places, sent, node, prefix, lsn, offsets }.run()
+    }
 }
 
 /// Where files came from, and in which run of this machine: what was written and not synced may be gone after another start of it.
@@ -202,83 +249,23 @@ impl Staging {
 struct Origin {
     node: NodeId,
     boot: u128,
+    prefix: Lsn,
 }
 
 /// A line for the origin, then one for each file: its length and its name.
 fn encode_source(origin: Origin, sealed: &[(String, u64)]) -> Vec<u8> {
     let files: String = sealed.iter().map(|(name, bytes)| format!("{bytes} {name}\n")).collect();
-    format!("{} {:032x}\n{files}", origin.node.0, origin.boot).into_bytes()
+    format!("{} {:032x} {}\n{files}", origin.node.0, origin.boot, origin.prefix).into_bytes()
 }
 
+/// None: of another origin, or not whole.
 fn decode_source(text: &str, origin: Origin) -> Option<Vec<(String, u64)>> {
     let mut lines = text.lines();
-    let (node, boot) = lines.next()?.split_once(' ')?;
-    let found = Origin { node: NodeId(node.parse().ok()?), boot: u128::from_str_radix(boot, 16).ok()? };
+    let [node, boot, prefix] = lines.next()?.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let boot = u128::from_str_radix(boot, 16).ok()?;
+    let found = Origin { node: NodeId(node.parse().ok()?), boot, prefix: Lsn(prefix.parse().ok()?) };
     if found != origin {
         return None;
     }
     lines.map(|line| line.split_once(' ').and_then(|(bytes, name)| Some((name.to_owned(), bytes.parse().ok()?)))).collect()
-}
-
-/// What becomes of the data that makes way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aside {
-    /// The snapshot has all of it.
-    Remove,
-    /// It stays, under another name.
-    Keep,
-}
-
-/// The shard that has taken another's place.
-pub struct Exchanged {
-    /// It, a replica.
-    pub shard: Shard,
-    /// Where the data is that made way, if it was kept.
-    pub kept: Option<std::path::PathBuf>,
-}
-
-/// Puts the snapshot that has arrived in the place of `old`, which answers reads from memory meanwhile and takes no more writes. The index of
-/// the new one is made before.
-///
-/// # Errors
-/// The snapshot cannot be opened: `old` goes on. I/O errors while the directories change names: the next start has one of the two.
-pub fn exchange(root: &Arc<dyn Directory>, old: &Shard, aside: Aside, options: Options) -> Result<Exchanged> {
-    let shard = options.shard;
-    let options = Options { role: Role::Replica, ..options };
-    let (current, outgoing) = (shard_name(shard), outgoing_name(shard));
-    let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("open", root.path(INCOMING)))?;
-    Shard::open(&incoming, options.clone())?.close()?;
-    old.close()?;
-    let lock = old.give_up_lock();
-    let rename = |from: &str, to: &str| root.rename_subdirectory(from, to).map_err(StorageError::io("rename", root.path(from)));
-    remove(root, &outgoing)?;
-    rename(&current, &outgoing)?;
-    rename(&format!("{INCOMING}/{current}"), &current)?;
-    remove(root, INCOMING)?;
-    let kept = match aside {
-        Aside::Remove => {
-            remove(root, &outgoing)?;
-            None
-        }
-        Aside::Keep => {
-            let name = format!("set-aside-{}-{}", old.log().lineage().history, old.written_lsn());
-            rename(&outgoing, &name)?;
-            Some(root.path(&name))
-        }
-    };
-    Ok(Exchanged { shard: Shard::open_locked(root, options, lock)?, kept })
-}
-
-fn remove(root: &Arc<dyn Directory>, name: &str) -> Result<()> {
-    root.remove_subdirectory(name).map_err(StorageError::io("remove", root.path(name)))
-}
-
-/// Gives the shard its name back after a kill in the middle of an exchange.
-pub(crate) fn finish_exchange(root: &dyn Directory, shard: ShardId) -> Result<()> {
-    let (current, outgoing) = (shard_name(shard), outgoing_name(shard));
-    let there = |name: &str| root.has_subdirectory(name).map_err(StorageError::io("look for", root.path(name)));
-    if !there(&current)? && there(&outgoing)? {
-        root.rename_subdirectory(&outgoing, &current).map_err(StorageError::io("rename", root.path(&outgoing)))?;
-    }
-    Ok(())
 }

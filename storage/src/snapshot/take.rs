@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::difference::OpSet;
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
 use crate::log::{Log, Segment};
 use crate::manifest::{SegmentEntry, SegmentState};
+use crate::places::{LIVE, RECORDS};
 use crate::segment::names::FileName;
 use crate::shard::Shard;
 use crate::types::Lsn;
@@ -28,12 +30,15 @@ pub struct SnapshotFile {
     pub name: String,
     /// Its length in bytes.
     pub bytes: u64,
+    /// Where it begins; what is before is not sent.
+    pub from: u64,
     source: Source,
 }
 
 enum Source {
     Segment(Arc<Segment>),
     Open(Box<dyn File>),
+    Bytes(Vec<u8>),
     /// Opened when it is read: there may be many.
     Value(Arc<dyn Directory>, Mutex<Option<Box<dyn File>>>),
 }
@@ -44,13 +49,17 @@ impl SnapshotFile {
         let path = directory.path(&name);
         let file = directory.open_read_only(&name).map_err(StorageError::io("open", &path))?;
         let bytes = file.len().map_err(StorageError::io("measure", &path))?;
-        Ok(Self { name, bytes, source: Source::Open(file) })
+        Ok(Self { name, bytes, from: 0, source: Source::Open(file) })
     }
 
     /// Whether it will never change again.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        if let Source::Segment(segment) = &self.source { segment.is_sealed() } else { true }
+        match &self.source {
+            Source::Segment(segment) => segment.is_sealed(),
+            Source::Open(_) | Source::Value(..) => true,
+            Source::Bytes(_) => false,
+        }
     }
 
     /// The bytes from `offset` on as they lie in memory, so many at most; none: they have to be read.
@@ -70,6 +79,13 @@ impl SnapshotFile {
         match &self.source {
             Source::Segment(segment) => read(segment.file(), offset, buf),
             Source::Open(file) => read(file.as_ref(), offset, buf),
+            Source::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let found = start.checked_add(buf.len()).and_then(|end| bytes.get(start..end));
+                let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                buf.copy_from_slice(found.ok_or_else(short).map_err(StorageError::io("read", &self.name))?);
+                Ok(())
+            }
             Source::Value(directory, opened) => {
                 let mut opened = opened.lock();
                 let file = match &mut *opened {
@@ -100,6 +116,55 @@ impl Shard {
     /// # Errors
     /// I/O errors.
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.take_snapshot(|_| true)
+    }
+
+    /// Takes a snapshot of what is above `prefix`, and of which ops up to there live: see [`difference`](crate::difference).
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn snapshot_above(&self, prefix: Lsn, live: &OpSet) -> Result<Snapshot> {
+        let mut snapshot = self.take_snapshot(|entry| match entry.state {
+            SegmentState::Sealed { last, .. } => last > prefix,
+            SegmentState::Active => true,
+            SegmentState::Retired { .. } => false,
+        })?;
+        let is_checkpoint = |file: &SnapshotFile| matches!(FileName::parse(&file.name), Some(FileName::Checkpoint(_)));
+        snapshot.files.retain(|file| !is_checkpoint(file));
+        for file in &mut snapshot.files {
+            if let Source::Segment(segment) = &file.source
+                && segment.base_lsn() <= Some(prefix)
+            {
+                file.from = segment.nearest(prefix).map_or(0, |near| u64::from(near).min(file.bytes));
+            }
+        }
+        let bytes = live.encode();
+        snapshot.files.push(SnapshotFile { name: LIVE.to_owned(), bytes: bytes.len() as u64, from: 0, source: Source::Bytes(bytes) });
+        Ok(snapshot)
+    }
+
+    /// A file of the records of these ops, for a node that lacks them.
+    ///
+    /// # Errors
+    /// No room; I/O errors, corruption.
+    pub fn snapshot_records(&self, ops: &OpSet) -> Result<SnapshotFile> {
+        let directory = &self.log().directory;
+        let name = format!("{RECORDS}-{:016x}", rand::random::<u64>());
+        let path = directory.path(&name);
+        let file = directory.create(&name).map_err(StorageError::io("create", &path))?;
+        // It goes when it is closed.
+        directory.remove(&name).map_err(StorageError::io("remove", &path))?;
+        let mut end = 0;
+        self.records(ops, &mut |entry| {
+            file.allocate(end, entry.len() as u64).map_err(StorageError::io("allocate", &path))?;
+            file.write_at(end, entry).map_err(StorageError::io("write", &path))?;
+            end += entry.len() as u64;
+            Ok(())
+        })?;
+        Ok(SnapshotFile { name: RECORDS.to_owned(), bytes: end, from: 0, source: Source::Open(file) })
+    }
+
+    fn take_snapshot(&self, includes: impl Fn(&SegmentEntry) -> bool) -> Result<Snapshot> {
         let log = self.log();
         let mut manifest = log.manifest.lock();
         if log.register_begun(&mut manifest)? {
@@ -110,7 +175,7 @@ impl Shard {
         // A segment that has begun since is behind the LSN.
         shown.identity.spare = None;
         shown.clean_stop = None;
-        shown.segments.retain(|entry| entry.base <= lsn.next());
+        shown.segments.retain(|entry| entry.base <= lsn.next() && includes(entry));
         shown.epochs.retain(|epoch| epoch.first <= lsn);
         let mut files = Vec::new();
         for entry in &shown.segments {
@@ -146,7 +211,7 @@ fn segment(log: &Log, entry: &SegmentEntry, open: &[(Arc<Segment>, u64)]) -> Res
         },
     };
     match known {
-        Some(segment) => Ok(SnapshotFile { name, bytes, source: Source::Segment(segment) }),
+        Some(segment) => Ok(SnapshotFile { name, bytes, from: 0, source: Source::Segment(segment) }),
         // Cleaning has named it in the manifest, and not opened it to readers yet.
         None => Ok(SnapshotFile { bytes, ..SnapshotFile::open(&log.directory, name)? }),
     }
@@ -159,7 +224,7 @@ fn values(log: &Log) -> Result<Vec<SnapshotFile>> {
     for name in names.into_iter().filter(|name| matches!(FileName::parse(name), Some(FileName::Value(_)))) {
         let Ok(file) = log.directory.open_read_only(&name) else { continue };
         let bytes = file.len().map_err(StorageError::io("measure", log.directory.path(&name)))?;
-        files.push(SnapshotFile { name, bytes, source: Source::Value(Arc::clone(&log.directory), Mutex::new(None)) });
+        files.push(SnapshotFile { name, bytes, from: 0, source: Source::Value(Arc::clone(&log.directory), Mutex::new(None)) });
     }
     Ok(files)
 }

@@ -9,4 +9,5 @@ mod driver;
 mod entry;
 mod manifest;
 mod mutate;
+mod ops;
 mod segment;

@@ -23,7 +23,7 @@ mod view;
 
 pub use super::frame::SINGLE_HEADER;
 pub use encode::{EntryBuilder, encode_single, single_len};
-pub use rewrite::{Fate, rewrite};
+pub use rewrite::{Fate, merge, rewrite};
 pub use view::{EntryView, Ops};
 
 /// Offset of the writer's clock, six bytes.

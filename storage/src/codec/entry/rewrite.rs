@@ -41,19 +41,36 @@ fn bury(entry: &EntryView<'_>, seed: ShardSeed, out: &mut Vec<u8>) {
 }
 
 fn rewrite_multi(entry: &EntryView<'_>, seed: ShardSeed, fates: &[Fate], out: &mut Vec<u8>) {
+    let ops = entry.ops().map(|(_, op)| op).zip(fates.iter().copied());
+    compose(entry, seed, ops.filter(|(_, fate)| *fate != Fate::Drop), out);
+}
+
+/// Appends to `out` the entry that has the ops of both, which are parts of one; of one that both have, that of `one`.
+pub fn merge(one: &EntryView<'_>, other: &EntryView<'_>, seed: ShardSeed, out: &mut Vec<u8>) {
+    debug_assert_eq!(one.head(), other.head());
+    if !one.header().multi {
+        return out.extend_from_slice(one.bytes());
+    }
+    let ops = one.ops().chain(other.ops()).map(|(_, op)| (op.header.op_number(), op));
+    let mut by_number = std::collections::BTreeMap::new();
+    for (number, op) in ops {
+        by_number.entry(number).or_insert(op);
+    }
+    compose(one, seed, by_number.into_values().map(|op| (op, Fate::Keep)), out);
+}
+
+/// Appends an entry like `like` with these ops.
+fn compose<'o>(like: &EntryView<'_>, seed: ShardSeed, ops: impl Iterator<Item = (OpView<'o>, Fate)>, out: &mut Vec<u8>) {
     let start = out.len();
-    let header_len = entry.header().header_len as usize;
-    out.extend_from_slice(&entry.bytes()[..header_len]);
-    let lsn_seed = seed.lsn(entry.head().lsn);
-    let mut crcs = Vec::with_capacity(fates.len());
-    for ((_, op), fate) in entry.ops().zip(fates) {
-        if *fate == Fate::Drop {
-            continue;
-        }
+    let header_len = like.header().header_len as usize;
+    out.extend_from_slice(&like.bytes()[..header_len]);
+    let lsn_seed = seed.lsn(like.head().lsn);
+    let mut crcs = Vec::new();
+    for (op, fate) in ops {
         let at = out.len();
         // The length of an entry is a u32.
         let place = OpPlace { distance: (at - start) as u32, number: op.header.op_number() };
-        append_op(&op, *fate, place, out);
+        append_op(&op, fate, place, out);
         crcs.push(seal(&mut out[at..], lsn_seed.op(place.number)));
     }
     let len = (out.len() - start) as u32;
@@ -116,6 +133,18 @@ mod tests {
         for bytes in [multi(None), multi(Some(Session { node: NodeId(1), incarnation: Incarnation(2), sequence: 3 }))] {
             assert_eq!(rewritten(&bytes, &[Fate::Keep; 3]), bytes);
             assert!(rewritten(&bytes, &[Fate::Drop; 3]).is_empty());
+        }
+    }
+
+    #[test]
+    fn parts_of_an_entry_make_it_whole_again() {
+        let whole = multi(None);
+        let (one, other) =
+            (rewritten(&whole, &[Fate::Keep, Fate::Drop, Fate::Keep]), rewritten(&whole, &[Fate::Drop, Fate::Keep, Fate::Keep]));
+        for (one, other) in [(&one, &other), (&other, &one), (&one, &whole), (&whole, &whole)] {
+            let mut out = Vec::new();
+            merge(&EntryView::parse(one, seed()).unwrap(), &EntryView::parse(other, seed()).unwrap(), seed(), &mut out);
+            assert_eq!(out, whole);
         }
     }
 

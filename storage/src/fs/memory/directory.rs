@@ -138,7 +138,12 @@ impl DirectoryNode {
     }
 
     /// As in [`RealDirectory`](crate::fs::RealDirectory), a new subdirectory is durable at once.
-    pub(in crate::fs) fn subdirectory(&self, name: &str) -> Arc<Self> {
+    pub(in crate::fs) fn subdirectory(self: &Arc<Self>, path: &str) -> Arc<Self> {
+        let (parent, name) = self.parent_of(path);
+        parent.child(name)
+    }
+
+    fn child(&self, name: &str) -> Arc<Self> {
         let mut state = self.state.lock();
         let child = || Arc::new(Self::new(self.path.join(name), Arc::clone(&self.disk)));
         Arc::clone(state.children.entry(name.to_owned()).or_insert_with(child))
@@ -153,8 +158,19 @@ impl DirectoryNode {
             if parts.peek().is_none() {
                 return (at, part);
             }
-            at = at.subdirectory(part);
+            at = at.child(part);
         }
+    }
+
+    pub(in crate::fs) fn link(self: &Arc<Self>, from: &str, to: &str) -> io::Result<()> {
+        let ((from, old), (to, new)) = (self.parent_of(from), self.parent_of(to));
+        let node = from.file(old)?;
+        let mut state = to.state.lock();
+        if state.names.contains_key(new) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.change(&to.disk, Change::Create(new.to_owned(), node));
+        Ok(())
     }
 
     pub(in crate::fs) fn has_subdirectory(self: &Arc<Self>, path: &str) -> bool {

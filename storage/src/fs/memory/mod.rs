@@ -126,6 +126,11 @@ impl Directory for MemoryDirectory {
         Ok(self.node.has_subdirectory(name))
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let _step = self.node.disk().step();
+        self.node.link(from, to)
+    }
+
     fn rename_subdirectory(&self, from: &str, to: &str) -> io::Result<()> {
         self.node.rename_subdirectory(from, to)
     }

@@ -12,11 +12,11 @@ mod mutate;
 
 use esker::replication::lineage::{Lineage, RefusalCode};
 use esker::replication::wire::{
-    Ack, Bye, ByeCode, Decoded, Entries, FRAME_HEAD, Fetched, File, Heartbeat, Hello, Interrupted, Limits, Listing, Message, Piece,
-    SnapshotId, TakeOver, TookOver, ValuePiece, Want, Welcome, WelcomePlan, decode, encode,
+    Ack, Bye, ByeCode, Decoded, Entries, FRAME_HEAD, File, Heartbeat, Hello, Lacking, Limits, Listing, Message, Piece, SnapshotId,
+    TakeOver, TookOver, ValuePiece, Want, Welcome, WelcomePlan, decode, encode,
 };
 use esker_storage::manifest::Epoch;
-use esker_storage::types::{EpochNumber, Generation, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
+use esker_storage::types::{EpochNumber, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -37,6 +37,7 @@ fn lineage(rng: &mut StdRng) -> Lineage {
         lineage.last.0 += rng.random_range(0..1000);
     }
     lineage.cleaned = Lsn(rng.random_range(0..=lineage.last.0));
+    lineage.horizon = Lsn(number(rng));
     lineage
 }
 
@@ -45,9 +46,6 @@ fn name(rng: &mut StdRng) -> String {
 }
 
 fn hello(rng: &mut StdRng) -> Hello {
-    let fetched = |rng: &mut StdRng| Fetched { name: name(rng), generation: Generation(rng.random()), bytes: number(rng) };
-    let files = (0..rng.random_range(0..4)).map(|_| fetched(rng)).collect();
-    let interrupted = rng.random_bool(0.5).then_some(Interrupted { source: NodeId(number(rng)), files });
     Hello {
         version: rng.random_range(1..3),
         node: NodeId(number(rng)),
@@ -57,14 +55,15 @@ fn hello(rng: &mut StdRng) -> Hello {
         lineage: lineage(rng),
         keys: number(rng),
         force: rng.random(),
-        interrupted,
+        whole: rng.random(),
     }
 }
 
 fn welcome(rng: &mut StdRng) -> Welcome {
-    let plan = match rng.random_range(0..3) {
+    let plan = match rng.random_range(0..4) {
         0 => WelcomePlan::Continue { from: Lsn(number(rng)) },
         1 => WelcomePlan::Snapshot { id: SnapshotId(number(rng)), lsn: Lsn(number(rng)) },
+        2 => WelcomePlan::Cut { to: Lsn(number(rng)) },
         _ => WelcomePlan::Refuse { code: RefusalCode::from_number(rng.random_range(0..9)), reason: "a reason".into() },
     };
     let (node, incarnation) = (NodeId(number(rng)), Incarnation(number(rng)));
@@ -72,18 +71,25 @@ fn welcome(rng: &mut StdRng) -> Welcome {
 }
 
 fn listing(rng: &mut StdRng) -> Listing {
-    let mut files: Vec<File> =
-        (0..rng.random_range(0..6)).map(|_| File { name: name(rng), bytes: number(rng), sealed: rng.random() }).collect();
+    let file = |rng: &mut StdRng| {
+        let from = number(rng) >> 1;
+        File { name: name(rng), bytes: from + (number(rng) >> 1), sealed: rng.random(), from }
+    };
+    let mut files: Vec<File> = (0..rng.random_range(0..6)).map(|_| file(rng)).collect();
     files.sort_by(|one, other| one.name.cmp(&other.name));
     files.dedup_by(|one, other| one.name == other.name);
     let len = rng.random_range(0..100);
-    Listing { id: SnapshotId(number(rng)), lsn: Lsn(number(rng)), manifest: noise(rng, len), files }
+    Listing { id: SnapshotId(number(rng)), lsn: Lsn(number(rng)), manifest: noise(rng, len), files, above: Lsn(number(rng)) }
 }
 
 fn message<'a>(rng: &mut StdRng, raw: &'a [u8]) -> Message<'a> {
     let lsn = |rng: &mut StdRng| Lsn(number(rng));
-    match rng.random_range(0..13) {
+    match rng.random_range(0..14) {
         0 => Message::Hello(hello(rng)),
+        12 => {
+            let len = rng.random_range(0..200);
+            Message::Lacking(Lacking { id: SnapshotId(number(rng)), ops: noise(rng, len) })
+        }
         1 => Message::Welcome(welcome(rng)),
         2 => Message::Listing(listing(rng)),
         3 => Message::Want(Want { id: SnapshotId(number(rng)), file: rng.random(), offset: number(rng) }),

@@ -20,6 +20,8 @@ pub struct Lineage {
     pub last: Lsn,
     /// Up to here entries may be missing, as cleaning dropped all that they held.
     pub cleaned: Lsn,
+    /// The highest entry on account of which others were dropped: what the log was at an earlier one cannot be told any more.
+    pub horizon: Lsn,
 }
 
 /// Why a replica is not served.
@@ -113,7 +115,12 @@ pub enum Plan {
         /// The first entry that it lacks.
         from: Lsn,
     },
-    /// It needs a whole copy.
+    /// It goes back to where both logs are the same, after it has saved what it has above: nothing that it held there is missing.
+    Cut {
+        /// Up to where both logs are the same.
+        to: Lsn,
+    },
+    /// It needs a copy: of what is above the common entries, or of all if there are none.
     Snapshot {
         /// Up to where both logs are the same.
         common: Lsn,
@@ -162,6 +169,7 @@ pub fn compare(primary: &Lineage, replica: &Lineage, keys: Keys, force: bool) ->
     }
     match refusal(primary, replica, keys).filter(|_| !force) {
         Some(refusal) => Plan::Refuse(refusal),
+        None if related && common > Lsn(0) && replica.cleaned.max(replica.horizon) <= common => Plan::Cut { to: common },
         // The log of an empty shard holds who wrote nothing; that of a related one may hold what somebody deleted.
         None => Plan::Snapshot { common, divergent: replica.last > common && (related || keys.replica > 0) },
     }

@@ -228,6 +228,8 @@ pub struct Status {
     pub full_syncs: u64,
     /// Replicas that were sent what they lacked and no more, since the start.
     pub partial_syncs: u64,
+    /// Replicas that were sent what differed.
+    pub differences: u64,
     /// Files of entries that were set aside because they were not the primary's.
     pub divergent_files: u64,
 }

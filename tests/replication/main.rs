@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod difference;
 mod handover;
 mod links;
 mod modes;

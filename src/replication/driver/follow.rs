@@ -6,12 +6,12 @@ use std::time::Duration;
 use esker_storage::fs::Directory;
 use esker_storage::shard::ValueReceiver;
 use esker_storage::snapshot::{Expected, Staging};
-use esker_storage::types::{EpochNumber, HistoryId, NodeId, ShardId};
+use esker_storage::types::{EpochNumber, HistoryId, Lsn, NodeId, ShardId};
 use tokio::net::TcpStream;
 
 use super::dial::{Target, obey};
 use super::frames::{Frames, LinkError};
-use super::install::install;
+use super::install::{assemble, install};
 use super::keeper;
 use super::links::{lineage_of, now};
 use crate::config::ReplicationMode;
@@ -32,6 +32,8 @@ pub(super) struct Following {
     shard: Arc<Served>,
     follow: Follow,
     staging: Option<(Staging, Listing)>,
+    /// What differs did not do.
+    needs_whole: bool,
     /// What arrives of a large value.
     value: Option<ValueReceiver>,
     pause: Duration,
@@ -53,7 +55,18 @@ impl Following {
         };
         let follow = Follow::new(Options { timeout, ..Options::default() }, me);
         let (server, root) = (Arc::clone(server), Arc::clone(root));
-        Self { server, root, shard, follow, staging: None, value: None, pause: Duration::ZERO, over: None, took_over: false }
+        Self {
+            server,
+            root,
+            shard,
+            follow,
+            staging: None,
+            needs_whole: false,
+            value: None,
+            pause: Duration::ZERO,
+            over: None,
+            took_over: false,
+        }
     }
 
     /// Serves one connection until it is over; why it is.
@@ -148,10 +161,14 @@ impl Following {
                 self.follow.staged(&there, at, out);
             }
             Action::WritePiece(piece) => self.write_piece(&piece)?,
-            Action::Install(_) => {
-                self.install().await?;
+            Action::Cut { to } => {
+                self.cut(to).await?;
                 self.follow.installed(now(&self.server).at, out);
             }
+            Action::Install(_) => match self.install().await? {
+                Some(lacking) => self.follow.lacks(lacking, now(&self.server).at, out),
+                None => self.follow.installed(now(&self.server).at, out),
+            },
             Action::Apply(entries) => self.apply(&entries, out)?,
             Action::WriteValue { piece, complete } => self.write_value(&piece, complete)?,
             Action::TakeOver => {
@@ -177,10 +194,11 @@ impl Following {
     }
 
     fn standing(&self) -> Standing {
-        Standing { lineage: lineage_of(&self.shard), flushed: self.shard.flushed_lsn(), keys: self.shard.index().keys(), interrupted: None }
+        let (lineage, flushed) = (lineage_of(&self.shard), self.shard.flushed_lsn());
+        Standing { lineage, flushed, keys: self.shard.index().keys(), whole: self.needs_whole }
     }
 
-    fn save_divergent(&self, above: esker_storage::types::Lsn) -> Result<(), LinkError> {
+    fn save_divergent(&self, above: Lsn) -> Result<(), LinkError> {
         if above.0 == 0 {
             // Nothing in common: all of it is set aside as it is.
             return Ok(());
@@ -195,9 +213,15 @@ impl Following {
 
     fn stage(&mut self, listing: Listing) -> Result<Vec<u64>, LinkError> {
         let source = self.follow.primary().unwrap_or(NodeId(0));
-        let expected = |file: &File| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.sealed };
+        let expected = |file: &File| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.sealed, from: file.from };
         let files: Vec<_> = listing.files.iter().map(expected).collect();
-        let (staging, there) = Staging::begin(&self.root, ShardId(0), source, &files)?;
+        if let Some((mut staging, _)) = self.staging.take() {
+            // What was lacking beside them.
+            files.iter().try_for_each(|file| staging.also(file))?;
+            self.staging = Some((staging, listing));
+            return Ok(vec![0; files.len()]);
+        }
+        let (staging, there) = Staging::begin(&self.root, ShardId(0), source, listing.above, &files)?;
         self.staging = Some((staging, listing));
         Ok(there)
     }
@@ -211,11 +235,36 @@ impl Following {
         Ok(())
     }
 
-    async fn install(&mut self) -> Result<(), LinkError> {
-        let Some((staging, listing)) = self.staging.take() else { return Ok(()) };
-        staging.finish(&listing.manifest, self.shard.node())?;
+    /// Puts what has arrived in service; what is lacking for that, if something is.
+    async fn install(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
+        let Some((staging, listing)) = self.staging.take() else { return Ok(None) };
+        if listing.above == Lsn(0) {
+            staging.finish(&listing.manifest, self.shard.node())?;
+        } else {
+            let assembled = assemble(staging, listing.clone(), &self.shard).await;
+            // Whatever the reason, all of it will do.
+            let (staging, lacking) = assembled.inspect_err(|_| self.needs_whole = true)?;
+            if let Some(lacking) = lacking {
+                tracing::info!(bytes = lacking.len(), "entries of this node's log are missing: they are asked for");
+                self.staging = Some((staging, listing));
+                return Ok(Some(lacking));
+            }
+        }
+        self.put_in_service(history_of(&listing)).await.map(|()| None)
+    }
+
+    async fn cut(&mut self, to: Lsn) -> Result<(), LinkError> {
+        let (root, shard) = (Arc::clone(&self.root), Arc::clone(&self.shard));
+        let history = shard.log().lineage().history;
+        let done = tokio::task::spawn_blocking(move || esker_storage::difference::cut(&root, &shard, to));
+        done.await.map_err(std::io::Error::other)?.inspect_err(|_| self.needs_whole = true)?;
+        self.put_in_service(Some(history)).await
+    }
+
+    async fn put_in_service(&mut self, history: Option<HistoryId>) -> Result<(), LinkError> {
         self.value = None;
-        self.shard = install(&self.server, &self.root, &self.shard, history_of(&listing)).await?;
+        self.shard = install(&self.server, &self.root, &self.shard, history).await?;
+        self.needs_whole = false;
         Ok(())
     }
 

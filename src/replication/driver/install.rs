@@ -2,14 +2,28 @@
 
 use std::sync::Arc;
 
+use esker_storage::difference::Assembled;
+use esker_storage::error::StorageError;
 use esker_storage::fs::Directory;
-use esker_storage::snapshot::{Aside, exchange};
+use esker_storage::snapshot::{Aside, Staging, exchange};
 use esker_storage::types::HistoryId;
 
 use super::frames::LinkError;
 use super::links;
+use crate::replication::wire::Listing;
 use crate::server::Server;
 use crate::shard::{self, Served};
+
+/// Makes a copy of the shard in service with what differs, beside it; the second says what is lacking for that, encoded.
+pub(super) async fn assemble(mut staging: Staging, listing: Listing, shard: &Arc<Served>) -> Result<(Staging, Option<Vec<u8>>), LinkError> {
+    let shard = Arc::clone(shard);
+    let assembled = tokio::task::spawn_blocking(move || {
+        let assembled = staging.assemble(&shard, &listing.manifest, listing.lsn, shard.node())?;
+        let lacking = if let Assembled::Lacks(ops) = assembled { Some(ops.encode()) } else { None };
+        Ok::<_, StorageError>((staging, lacking))
+    });
+    Ok(assembled.await.map_err(std::io::Error::other)??)
+}
 
 /// Opens the snapshot in the place of the shard in service, which answers reads until then. What was there before is kept if it is not the
 /// past of what has arrived.

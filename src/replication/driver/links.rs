@@ -295,7 +295,8 @@ pub(super) fn forget_replica(server: &Server, number: u64) {
 /// What the log of a shard is, as peers compare it.
 pub(super) fn lineage_of(shard: &Shard) -> Lineage {
     let found = shard.log().lineage();
-    Lineage { shard: ShardId(0), history: found.history, epochs: found.epochs, last: found.last, cleaned: found.cleaned.min(found.last) }
+    let esker_storage::log::Lineage { history, epochs, last, cleaned, horizon } = found;
+    Lineage { shard: ShardId(0), history, epochs, last, cleaned: cleaned.min(last), horizon }
 }
 
 /// Now, on both clocks.

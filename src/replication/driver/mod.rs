@@ -15,6 +15,7 @@ mod pace;
 mod promise;
 mod readable;
 mod serve;
+mod shipping;
 
 pub use dial::Target;
 pub use feeds::{Listed, PeerSocket};

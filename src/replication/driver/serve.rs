@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use esker_storage::error::StorageError;
 use esker_storage::log::{LogReader, NextInLog};
-use esker_storage::snapshot::{Snapshot, SnapshotFile};
+use esker_storage::snapshot::SnapshotFile;
 use esker_storage::types::{Lsn, NodeId};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -15,21 +15,19 @@ use super::feeds::{Kept, Listed, PeerSocket};
 use super::frames::{Frames, LinkError};
 use super::links::{self, lineage_of, now};
 use super::pace::Pace;
+use super::shipping::{Opened, Sent, Shipping, read_piece};
 use crate::replication::feed::{Action, Feed, LogRead, Options, Standing};
 use crate::replication::lineage::{Refusal, RefusalCode};
 use crate::replication::status::ReplicaState;
 use crate::replication::time::Millis;
 use crate::replication::wire::{
-    Ack, Bye, ByeCode, Entries, File, Limits, Listing, Message, Piece, SnapshotId, ValuePiece, encode, entries_head, piece_head,
-    value_piece_head,
+    Ack, Bye, ByeCode, Entries, Limits, Message, Piece, SnapshotId, ValuePiece, encode, entries_head, piece_head, value_piece_head,
 };
 use crate::server::Server;
 use crate::shard::Served;
 
 /// Bytes given to the machine to fill at a time: the socket holds it back as it is.
 const ROOM: u64 = 8 << 20;
-/// With so many bytes of log since the last checkpoint, a new one is worth its time before a snapshot is sent.
-const CHECKPOINT_FROM: u64 = 32 << 20;
 /// How long an entry that was announced is waited for, at a time.
 const APPENDING: Duration = Duration::from_millis(1);
 
@@ -46,13 +44,11 @@ struct Serving {
     /// In the asynchronous mode.
     pace: Pace,
     reader: Option<LogReader>,
-    snapshot: Option<(SnapshotId, Arc<Snapshot>)>,
+    shipping: Shipping,
     values: HashMap<u128, SnapshotFile>,
     client: Arc<Listed>,
     /// Where the replica's clients reach it, as it says.
     announced: (String, u16),
-    /// Whether it was sent a snapshot on this link.
-    had_snapshot: bool,
     over: Option<Bye>,
 }
 
@@ -82,11 +78,10 @@ pub(super) async fn serve(server: Arc<Server>, socket: PeerSocket) {
         seen: (Lsn(0), Lsn(0)),
         pace: Pace::new(Instant::now()),
         reader: None,
-        snapshot: None,
+        shipping: Shipping::default(),
         values,
         client: Arc::clone(&client),
         announced: (String::new(), 0),
-        had_snapshot: false,
         over: None,
     };
     let outcome = tokio::select! {
@@ -141,6 +136,7 @@ impl Serving {
             () = feeds.growth(has_grown), if rest.is_none() => {}
             () = feeds.called(), if rest.is_some() => self.pace.end_rest(Instant::now()),
             () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {}
+            opened = self.shipping.wait() => self.opened(opened)?,
             () = tokio::time::sleep(Duration::from_millis(until.0)) => self.with(Feed::tick),
         }
         if looks {
@@ -192,7 +188,7 @@ impl Serving {
             Action::Send(message) => self.send(&message).await?,
             Action::Pin(lsn) => {
                 if let Some(replica) = self.feed.replica() {
-                    self.server.links.pin(&self.shard, replica, Kept { lsn, rests: self.snapshot.is_some() });
+                    self.server.links.pin(&self.shard, replica, Kept { lsn, rests: self.shipping.is_open() });
                 }
             }
             Action::Compare => {
@@ -203,8 +199,9 @@ impl Serving {
                 self.with(|feed, now, out| feed.compared(standing, now, out));
             }
             Action::Joined { holds } => self.joined(holds),
-            Action::OpenSnapshot => self.open_snapshot().await?,
-            Action::CloseSnapshot(_) => self.snapshot = None,
+            Action::OpenSnapshot { above } => self.open_snapshot(above),
+            Action::GatherRecords(lacking) => self.shipping.gather(&self.shard, lacking),
+            Action::CloseSnapshot(_) => self.shipping.close(),
             Action::SendPiece { id, file, offset, len } => self.send_piece(id, file, offset, len).await?,
             Action::ReadLog { from, most, values_sent } => self.read_log(from, most, values_sent).await?,
             Action::SendValue { id, total, offset, len } => self.send_value(id, total, offset, len).await?,
@@ -247,8 +244,14 @@ impl Serving {
         if !self.feed.is_streaming() {
             return self.note(ReplicaState::Sync);
         }
-        let full = self.had_snapshot;
-        self.server.update_replication(|status| *(if full { &mut status.full_syncs } else { &mut status.partial_syncs }) += 1);
+        let was_sent = self.shipping.was_sent();
+        self.server.update_replication(|status| {
+            *(match was_sent {
+                Some(Sent::Whole) => &mut status.full_syncs,
+                Some(Sent::Difference) => &mut status.differences,
+                None => &mut status.partial_syncs,
+            }) += 1;
+        });
         self.note(ReplicaState::Online);
     }
 
@@ -271,35 +274,29 @@ impl Serving {
         self.note_progress();
     }
 
-    async fn open_snapshot(&mut self) -> Result<(), LinkError> {
+    /// Opens a snapshot beside all else: finding out what differs takes as long as reading the log.
+    fn open_snapshot(&mut self, above: Lsn) {
         self.note(ReplicaState::Sync);
-        let shard = Arc::clone(&self.shard);
-        let taken = tokio::task::spawn_blocking(move || {
-            shard.flush_log()?;
-            // Loading an image of the index takes the replica a tenth of the time that replaying the log takes.
-            if shard.checkpoint_status().log_bytes_since > CHECKPOINT_FROM
-                && let Err(error) = shard.checkpoint()
-            {
-                tracing::warn!("a snapshot is sent without a new checkpoint: {error}");
-            }
-            shard.snapshot()
-        });
-        let snapshot = taken.await.map_err(std::io::Error::other)??;
-        let id = SnapshotId(self.number);
-        let files =
-            snapshot.files.iter().map(|file| File { name: file.name.clone(), bytes: file.bytes, sealed: file.is_sealed() }).collect();
-        let listing = Listing { id, lsn: snapshot.lsn, manifest: snapshot.manifest.clone(), files };
-        tracing::info!(replica = %self.client.address, lsn = snapshot.lsn.0, files = snapshot.files.len(), "sending a snapshot");
-        self.snapshot = Some((id, Arc::new(snapshot)));
-        self.had_snapshot = true;
-        self.with(|feed, now, out| feed.snapshot_opened(listing, now, out));
+        // Cleaning rests from here on.
+        self.server.links.pin(&self.shard, self.replica(), Kept { lsn: above, rests: true });
+        self.shipping.open(&self.shard, SnapshotId(self.number), above);
+    }
+
+    /// A snapshot, or what was lacking beside it, is there to be listed.
+    fn opened(&mut self, opened: Opened) -> Result<(), LinkError> {
+        let listing = self.shipping.opened(opened)?;
+        let (lsn, files, above) = (listing.lsn.0, listing.files.len(), listing.above.0);
+        tracing::info!(replica = %self.client.address, lsn, above, files, "sending a snapshot");
+        self.with(
+            |feed, now, out| {
+                if feed.is_gathering() { feed.records_gathered(listing, now, out) } else { feed.snapshot_opened(listing, now, out) }
+            },
+        );
         Ok(())
     }
 
     async fn send_piece(&mut self, id: SnapshotId, number: u32, offset: u64, len: u32) -> Result<(), LinkError> {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|(open, _)| *open == id).map(|(_, snapshot)| Arc::clone(snapshot)) else {
-            return Ok(());
-        };
+        let Some(snapshot) = self.shipping.snapshot(id) else { return Ok(()) };
         let Some(file) = snapshot.files.get(number as usize) else { return Ok(()) };
         let (mut at, end) = (offset, offset + u64::from(len));
         while at < end {
@@ -379,14 +376,4 @@ impl Serving {
         }
         links::forget_replica(&self.server, self.number);
     }
-}
-
-fn read_piece(file: &SnapshotFile, offset: u64, len: usize) -> Result<Vec<u8>, LinkError> {
-    let mut raw = vec![0; len];
-    match file.read_at(offset, &mut raw) {
-        // A large value that nothing names any more: what names it in the log is followed by what took its place.
-        Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-        outcome => outcome?,
-    }
-    Ok(raw)
 }

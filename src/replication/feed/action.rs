@@ -4,7 +4,7 @@ use esker_storage::types::Lsn;
 
 use crate::replication::lineage::{Lineage, Refusal};
 use crate::replication::time::Millis;
-use crate::replication::wire::{Ack, Bye, Message, SnapshotId, TookOver};
+use crate::replication::wire::{Ack, Bye, Lacking, Message, SnapshotId, TookOver};
 
 /// How a link behaves.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,12 @@ pub enum Action {
         holds: Lsn,
     },
     /// Open a snapshot; answer with [`snapshot_opened`](super::Feed::snapshot_opened), or leave.
-    OpenSnapshot,
+    OpenSnapshot {
+        /// Of what is above this LSN, and what lives up to there; 0: of everything.
+        above: Lsn,
+    },
+    /// Gather the records that the replica lacks beside a difference; answer with [`records_gathered`](super::Feed::records_gathered), or leave.
+    GatherRecords(Lacking),
     /// Let go of a snapshot.
     CloseSnapshot(SnapshotId),
     /// Read a part of a snapshot's file and send it as a piece.

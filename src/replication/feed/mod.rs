@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Greeting ── hello ──> Comparing ──┬── continue ──────────────────────> Streaming
-//!    ^                              ├── snapshot ──> Opening ──> Shipping
-//!    └──────── snapshot done ───────┼────────────────────────────┘
+//!    ^  ^                           ├── snapshot ──> Opening ──> Shipping <── lacking ──> Gathering
+//!    │  └───── snapshot done ───────┼────────────────────────────┘
+//!    └──────────────────────────────┼── cut
 //!                                   └── refuse ──> Closed <── anything that breaks the protocol, or silence
 //! ```
 //!
@@ -35,6 +36,8 @@ enum Phase {
     Comparing(Box<Hello>),
     /// The driver opens a snapshot.
     Opening(Box<Welcome>),
+    /// The driver gathers what the replica lacks beside a difference.
+    Gathering(SnapshotId),
     /// Files go out as the replica wants them.
     Shipping(Shipping),
     /// The log goes out.
@@ -131,6 +134,12 @@ impl Feed {
         matches!(self.phase, Phase::Streaming(_))
     }
 
+    /// Whether the driver gathers what the replica lacks.
+    #[must_use]
+    pub fn is_gathering(&self) -> bool {
+        matches!(self.phase, Phase::Gathering(_))
+    }
+
     /// A message came in.
     pub fn message(&mut self, message: Message<'_>, now: Now, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Closed) {
@@ -143,6 +152,10 @@ impl Feed {
                 Ok(()) => self.pump(now, out),
                 Err(reason) => self.leave(ByeCode::Protocol, reason, out),
             },
+            (Message::Lacking(lacking), Phase::Shipping(shipping)) if shipping.id() == lacking.id => {
+                self.phase = Phase::Gathering(lacking.id);
+                out.push(Action::GatherRecords(lacking));
+            }
             (Message::SnapshotDone(id), Phase::Shipping(shipping)) if shipping.id() == id => {
                 out.push(Action::CloseSnapshot(id));
                 self.phase = Phase::Greeting;
@@ -178,6 +191,10 @@ impl Feed {
             None => handed_on(compare(&lineage, &hello.lineage, keys, hello.force), &lineage, &hello),
         };
         let common = common_prefix(&lineage, &hello.lineage);
+        let plan = match plan {
+            Plan::Cut { to } if hello.whole => Plan::Snapshot { common: to, divergent: true },
+            plan => plan,
+        };
         self.written = lineage.last;
         self.epoch = lineage.epoch().map_or(EpochNumber(0), |epoch| epoch.number);
         self.committed = self.committed.max(committed);
@@ -198,11 +215,21 @@ impl Feed {
                 self.send(message, now, out);
                 self.end(Bye { code, reason: refusal.reason }, out);
             }
+            Plan::Cut { to } => {
+                let message = Message::Welcome(welcome(WelcomePlan::Cut { to }, &lineage));
+                self.phase = Phase::Greeting;
+                out.push(Action::Pin(to));
+                out.push(Action::Joined { holds: to });
+                self.send(message, now, out);
+            }
             Plan::Snapshot { .. } => {
+                let above = if hello.whole { Lsn(0) } else { common };
                 let welcome = welcome(WelcomePlan::Snapshot { id: SnapshotId(0), lsn: Lsn(0) }, &lineage);
                 self.phase = Phase::Opening(Box::new(welcome));
+                // What is above must be there until it has been listed.
+                out.push(Action::Pin(common));
                 out.push(Action::Joined { holds: common });
-                out.push(Action::OpenSnapshot);
+                out.push(Action::OpenSnapshot { above });
             }
             Plan::Continue { from } => {
                 let message = Message::Welcome(welcome(WelcomePlan::Continue { from }, &lineage));
@@ -226,6 +253,15 @@ impl Feed {
         out.push(Action::Pin(listing.lsn));
         self.phase = Phase::Shipping(Shipping::new(&listing, self.options.bandwidth, now.at));
         self.send(Message::Welcome(*welcome), now, out);
+        self.send(Message::Listing(listing), now, out);
+    }
+
+    /// Answers [`Action::GatherRecords`]: they are the file of the listing.
+    pub fn records_gathered(&mut self, listing: Listing, now: Now, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Gathering(id) if id == listing.id) {
+            return;
+        }
+        self.phase = Phase::Shipping(Shipping::new(&listing, self.options.bandwidth, now.at));
         self.send(Message::Listing(listing), now, out);
     }
 
@@ -340,8 +376,10 @@ impl Feed {
     }
 
     fn end(&mut self, bye: Bye, out: &mut Vec<Action>) {
-        if let Phase::Shipping(shipping) = &self.phase {
-            out.push(Action::CloseSnapshot(shipping.id()));
+        match &self.phase {
+            Phase::Shipping(shipping) => out.push(Action::CloseSnapshot(shipping.id())),
+            Phase::Gathering(id) => out.push(Action::CloseSnapshot(*id)),
+            _ => {}
         }
         self.phase = Phase::Closed;
         out.push(Action::Close(bye));
@@ -412,7 +450,7 @@ fn handed_on(plan: Plan, lineage: &Lineage, hello: &Hello) -> Plan {
     let number = |lineage: &Lineage| lineage.epoch().map(|epoch| epoch.number);
     let behind = lineage.history == hello.lineage.history && number(lineage) <= number(&hello.lineage);
     match plan {
-        Plan::Snapshot { divergent: true, .. } if behind && !hello.force => {
+        Plan::Cut { .. } | Plan::Snapshot { divergent: true, .. } if behind && !hello.force => {
             let reason = "this node is a replica itself, and may be behind".to_owned();
             Plan::Refuse(Refusal { code: RefusalCode::Waiting, reason })
         }

@@ -4,7 +4,7 @@ use esker_storage::manifest::Epoch;
 use esker_storage::types::{HistoryId, UnixMillis, WriterId};
 
 use super::*;
-use crate::replication::wire::{File, TookOver, Want};
+use crate::replication::wire::{File, Lacking, TookOver, Want};
 
 fn at(millis: u64) -> Now {
     Now { at: Millis(millis), wall: UnixMillis(1_000_000 + millis as i64) }
@@ -25,7 +25,7 @@ fn hello(lineage: Lineage) -> Message<'static> {
         lineage,
         keys: 1,
         force: false,
-        interrupted: None,
+        whole: false,
     })
 }
 
@@ -157,8 +157,9 @@ fn values_wait_for_the_socket_only() {
 }
 
 fn listing() -> Listing {
-    let file = |name: &str, bytes| File { name: name.into(), bytes, sealed: true };
-    Listing { id: SnapshotId(4), lsn: Lsn(10), manifest: vec![1], files: vec![file("01.seg", 100), file("02.seg", 30)] }
+    let file = |name: &str, bytes| File { name: name.into(), bytes, sealed: true, from: 0 };
+    let files = vec![file("01.seg", 100), file("02.seg", 30)];
+    Listing { id: SnapshotId(4), lsn: Lsn(10), manifest: vec![1], files, above: Lsn(5) }
 }
 
 fn want(file: u32, offset: u64) -> Message<'static> {
@@ -170,9 +171,56 @@ fn shipping() -> Link {
     let mut link = Link::new();
     link.told(hello(lineage(5)));
     let cleaned = Lineage { cleaned: Lsn(8), ..lineage(10) };
-    assert_eq!(link.compared(cleaned, 0), [Action::Joined { holds: Lsn(5) }, Action::OpenSnapshot]);
+    let opens = [Action::Pin(Lsn(5)), Action::Joined { holds: Lsn(5) }, Action::OpenSnapshot { above: Lsn(5) }];
+    assert_eq!(link.compared(cleaned, 0), opens);
     link.feed.snapshot_opened(listing(), at(1), &mut link.out);
     link
+}
+
+#[test]
+fn a_replica_that_a_difference_did_not_help_gets_everything() {
+    let mut link = Link::new();
+    let Message::Hello(said) = hello(lineage(5)) else { unreachable!() };
+    link.told(Message::Hello(Hello { whole: true, ..said }));
+    let actions = link.compared(Lineage { cleaned: Lsn(8), ..lineage(10) }, 0);
+    assert_eq!(actions.last(), Some(&Action::OpenSnapshot { above: Lsn(0) }));
+}
+
+#[test]
+fn a_replica_with_entries_of_its_own_goes_back_and_says_hello_again() {
+    let mut link = Link::new();
+    let own = |last| {
+        let mut lineage = lineage(last);
+        lineage.epochs.push(Epoch { number: EpochNumber(2), writer: WriterId(9), first: Lsn(6) });
+        lineage
+    };
+    let divergent = || hello(own(8));
+    link.told(divergent());
+    let actions = link.compared(lineage(10), 0);
+    assert_eq!(actions[..2], [Action::Pin(Lsn(5)), Action::Joined { holds: Lsn(5) }]);
+    assert!(matches!(&actions[2..], [Action::Send(Message::Welcome(Welcome { plan: WelcomePlan::Cut { to: Lsn(5) }, .. }))]));
+    link.told(hello(lineage(5)));
+    assert!(matches!(link.compared(lineage(10), 0)[..], [_, Action::Send(Message::Welcome(_)), ..]));
+    assert!(link.feed.is_streaming());
+    // One that cleaned on account of them lacks what they took the place of.
+    let mut link = Link::new();
+    link.told(hello(Lineage { horizon: Lsn(7), ..own(8) }));
+    assert_eq!(link.compared(lineage(10), 0).last(), Some(&Action::OpenSnapshot { above: Lsn(5) }));
+}
+
+#[test]
+fn what_a_replica_lacks_beside_a_difference_comes_in_another_listing() {
+    let mut link = shipping();
+    link.told(want(0, 0));
+    let lacking = || Lacking { id: SnapshotId(4), ops: vec![1, 2] };
+    assert_eq!(link.told(Message::Lacking(lacking())), [Action::GatherRecords(lacking())]);
+    assert!(link.feed.is_gathering());
+    link.feed.records_gathered(listing(), at(1), &mut link.out);
+    let listed = std::mem::take(&mut link.out);
+    assert_eq!(listed, [Action::Send(Message::Listing(listing()))]);
+    link.told(want(1, 0));
+    assert_eq!(link.room(20).len(), 1, "it goes out");
+    assert_eq!(link.told(Message::SnapshotDone(SnapshotId(4))), [Action::CloseSnapshot(SnapshotId(4))]);
 }
 
 #[test]

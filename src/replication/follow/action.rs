@@ -4,7 +4,7 @@ use esker_storage::types::{Incarnation, Lsn, NodeId};
 
 use crate::replication::lineage::{Lineage, RefusalCode};
 use crate::replication::time::Millis;
-use crate::replication::wire::{Bye, Entries, Interrupted, Listing, Message, Piece, SnapshotId, ValuePiece};
+use crate::replication::wire::{Bye, Entries, Listing, Message, Piece, SnapshotId, ValuePiece};
 
 /// How a link behaves.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +54,8 @@ pub struct Standing {
     pub flushed: Lsn,
     /// Its live keys.
     pub keys: u64,
-    /// What it has of a snapshot that was interrupted.
-    pub interrupted: Option<Interrupted>,
+    /// What differs did not do: it needs a whole snapshot.
+    pub whole: bool,
 }
 
 /// Why the last link was not made: for INFO.
@@ -80,12 +80,17 @@ pub enum Action<'a> {
         /// The last LSN that the primary has too.
         above: Lsn,
     },
+    /// Make a copy that ends here, and take it in place of what is there; answer with [`installed`](super::Follow::installed).
+    Cut {
+        /// The last LSN that the primary has too.
+        to: Lsn,
+    },
     /// Make room for these files beside those in use; answer with [`staged`](super::Follow::staged).
     BeginStaging(Box<Listing>),
     /// Write a part of a file.
     WritePiece(Piece<'a>),
-    /// Sync the files and take them, and the manifest, in place of what is there; answer with [`installed`](super::Follow::installed). If the
-    /// link ends meanwhile, this is finished or given up before [`Action::TellStanding`] is answered again.
+    /// Sync the files and take them, and the manifest, in place of what is there; answer with [`installed`](super::Follow::installed), or, if
+    /// they are a difference that does not do alone, with [`lacks`](super::Follow::lacks). If the link ends meanwhile, this is finished or given up before [`Action::TellStanding`] is answered again.
     Install(SnapshotId),
     /// Check these and append them; answer with [`progress`](super::Follow::progress), now or later.
     Apply(Entries<'a>),

@@ -3,7 +3,8 @@
 //! ```text
 //!               ┌────────────────────────── snapshot done ────────────────────────────┐
 //!               v                                                                     │
-//! Idle ──> Standing ──> Greeting ──┬── snapshot ──> Saving ──> Staging ──> Fetching ──> Installing
+//! Idle ──> Standing ──> Greeting ──┬── cut ──> Saving ──────────────────────────────> Installing
+//!                                  ├── snapshot ──> Saving ──> Staging ──> Fetching ──> Installing ── lacking ──> Staging
 //!  ^                               └── continue ──> Streaming ── told to ──> TakingOver ── done: no link any more
 //!  └─ anything that breaks the protocol, a refusal, silence, a broken connection: a pause, and again
 //! ```
@@ -20,8 +21,8 @@ use esker_storage::types::{EpochNumber, Lsn, NodeId, UnixMillis};
 use super::lineage::{Keys, Lineage, Plan, RefusalCode, common_prefix, compare};
 use super::time::Millis;
 use super::wire::{
-    Ack, Bye, ByeCode, Entries, Heartbeat, Hello, Listing, Message, Piece, SnapshotId, TakeOver, TookOver, VERSION, ValuePiece, Welcome,
-    WelcomePlan,
+    Ack, Bye, ByeCode, Entries, Heartbeat, Hello, Lacking, Listing, Message, Piece, SnapshotId, TakeOver, TookOver, VERSION, ValuePiece,
+    Welcome, WelcomePlan,
 };
 
 mod action;
@@ -40,6 +41,8 @@ enum Phase {
     Standing,
     /// The primary is to answer.
     Greeting(Box<Standing>),
+    /// The driver saves what is divergent, and cuts it then.
+    Cutting(Lsn),
     /// The driver saves what is divergent. The listing may come meanwhile.
     Saving(SnapshotId, Option<Box<Listing>>),
     /// The listing is to come.
@@ -48,8 +51,8 @@ enum Phase {
     Staging(Box<Listing>),
     /// Files come in.
     Fetching(Fetch),
-    /// The driver puts the files in place.
-    Installing(SnapshotId),
+    /// The driver puts the files in place, or a copy that was cut.
+    Installing(Option<SnapshotId>),
     /// The log comes in.
     Streaming,
     /// The driver has this node take over.
@@ -126,7 +129,7 @@ impl Follow {
             lineage: standing.lineage.clone(),
             keys: standing.keys,
             force: self.me.force,
-            interrupted: standing.interrupted.clone(),
+            whole: standing.whole,
         };
         self.phase = Phase::Greeting(Box::new(standing));
         self.send(Message::Hello(hello), now, out);
@@ -179,6 +182,11 @@ impl Follow {
                 self.stream(&standing, now, out);
                 Ok(())
             }
+            (WelcomePlan::Cut { to }, Plan::Cut { to: common }) if to == common => {
+                self.phase = Phase::Cutting(to);
+                out.push(Action::SaveDivergent { above: to });
+                Ok(())
+            }
             // A primary may send a snapshot where it could go on: its log may have been cleaned since it said what it has.
             (WelcomePlan::Snapshot { id, .. }, mine) => {
                 self.snapshot(id, &mine, &welcome.lineage, &standing.lineage, out);
@@ -199,7 +207,7 @@ impl Follow {
 
     fn snapshot(&mut self, id: SnapshotId, mine: &Plan, theirs: &Lineage, ours: &Lineage, out: &mut Vec<Action<'_>>) {
         let common = common_prefix(theirs, ours);
-        if let Plan::Snapshot { divergent: true, .. } = mine {
+        if let Plan::Cut { .. } | Plan::Snapshot { divergent: true, .. } = mine {
             self.phase = Phase::Saving(id, None);
             out.push(Action::SaveDivergent { above: common });
         } else {
@@ -217,6 +225,10 @@ impl Follow {
     /// Answers [`Action::SaveDivergent`].
     pub fn divergent_saved(&mut self, out: &mut Vec<Action<'_>>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Cutting(to) => {
+                self.phase = Phase::Installing(None);
+                out.push(Action::Cut { to });
+            }
             Phase::Saving(_, Some(listing)) => self.stage(listing, out),
             Phase::Saving(id, None) => self.phase = Phase::Listing(id),
             other => self.phase = other,
@@ -261,15 +273,24 @@ impl Follow {
         }
         if fetch.is_complete() {
             let id = fetch.id();
-            self.phase = Phase::Installing(id);
+            self.phase = Phase::Installing(Some(id));
             out.push(Action::Install(id));
         }
     }
 
-    /// Answers [`Action::Install`].
+    /// Answers [`Action::Install`]: these ops live at the primary and are not here.
+    pub fn lacks(&mut self, ops: Vec<u8>, now: Millis, out: &mut Vec<Action<'_>>) {
+        let Phase::Installing(Some(id)) = self.phase else { return };
+        self.phase = Phase::Listing(id);
+        self.send(Message::Lacking(Lacking { id, ops }), now, out);
+    }
+
+    /// Answers [`Action::Install`] and [`Action::Cut`].
     pub fn installed(&mut self, now: Millis, out: &mut Vec<Action<'_>>) {
         let Phase::Installing(id) = self.phase else { return };
-        self.send(Message::SnapshotDone(id), now, out);
+        if let Some(id) = id {
+            self.send(Message::SnapshotDone(id), now, out);
+        }
         // What was committed in the log that is gone says nothing of this one.
         (self.committed, self.local) = (Lsn(0), Ack::default());
         self.phase = Phase::Standing;

@@ -39,7 +39,7 @@ impl Link {
         let mut out = Vec::new();
         link.0.connected(Millis(0), &mut out);
         assert_eq!(std::mem::take(&mut out), [Action::TellStanding]);
-        link.0.standing(Standing { flushed: lineage.last, lineage, keys, interrupted: None }, Millis(0), &mut out);
+        link.0.standing(Standing { flushed: lineage.last, lineage, keys, whole: false }, Millis(0), &mut out);
         assert!(matches!(out[..], [Action::Send(Message::Hello(_))]));
         link
     }
@@ -121,9 +121,9 @@ fn what_is_committed_beyond_the_log_is_not_readable() {
 }
 
 fn listing() -> Listing {
-    let file = |name: &str, bytes| File { name: name.into(), bytes, sealed: true };
+    let file = |name: &str, bytes| File { name: name.into(), bytes, sealed: true, from: 0 };
     let files = vec![file("01.seg", 6), file("02.seg", 0), file("03.seg", 5), file("04.seg", 3)];
-    Listing { id: SnapshotId(4), lsn: Lsn(10), manifest: vec![1], files }
+    Listing { id: SnapshotId(4), lsn: Lsn(10), manifest: vec![1], files, above: Lsn(0) }
 }
 
 fn piece(file: u32, offset: u64, raw: &'static [u8]) -> Piece<'static> {
@@ -136,13 +136,30 @@ fn wants(file: u32, offset: u64) -> Action<'static> {
 
 #[test]
 fn what_is_divergent_is_saved_before_a_file_is_begun() {
-    let mut link = Link::greeting(lineage(&[(1, 1), (2, 6)], 9), 5);
+    let cleaned = Lineage { cleaned: Lsn(6), horizon: Lsn(8), ..lineage(&[(1, 1), (2, 6)], 9) };
+    let mut link = Link::greeting(cleaned, 5);
     let actions = link.told(welcome(lineage(&[(1, 1), (3, 8)], 10), snapshot()));
     assert_eq!(actions, [Action::SaveDivergent { above: Lsn(5) }]);
     assert_eq!(link.told(Message::Listing(listing())), [], "the listing waits");
     let mut out = Vec::new();
     link.0.divergent_saved(&mut out);
     assert_eq!(out, [Action::BeginStaging(Box::new(listing()))]);
+}
+
+#[test]
+fn what_is_divergent_is_saved_and_cut_where_nothing_is_missing() {
+    let mut link = Link::greeting(lineage(&[(1, 1), (2, 6)], 9), 5);
+    let actions = link.told(welcome(lineage(&[(1, 1), (3, 8)], 10), WelcomePlan::Cut { to: Lsn(5) }));
+    assert_eq!(actions, [Action::SaveDivergent { above: Lsn(5) }]);
+    let mut out = Vec::new();
+    link.0.divergent_saved(&mut out);
+    assert_eq!(std::mem::take(&mut out), [Action::Cut { to: Lsn(5) }]);
+    link.0.installed(Millis(1), &mut out);
+    assert_eq!(out, [Action::TellStanding], "it says hello again");
+    // The primary's word alone cuts nothing.
+    let mut link = Link::greeting(lineage(&[(1, 1), (2, 6)], 9), 5);
+    let actions = link.told(welcome(lineage(&[(1, 1), (3, 8)], 10), WelcomePlan::Cut { to: Lsn(4) }));
+    assert!(!actions.iter().any(|action| matches!(action, Action::SaveDivergent { .. } | Action::Cut { .. })), "{actions:?}");
 }
 
 /// A link that is told to stage files.

@@ -103,7 +103,7 @@ fn a_prefix_continues_and_anything_else_is_saved_before_a_snapshot() {
             let primary = Lineage { cleaned: Lsn(cleaned), ..primary.lineage() };
             let replica = replica.lineage();
             let expected = if replica.last.0 > common {
-                Plan::Snapshot { common: Lsn(common), divergent: true }
+                if common > 0 { Plan::Cut { to: Lsn(common) } } else { Plan::Snapshot { common: Lsn(0), divergent: true } }
             } else if replica.last.0 >= cleaned {
                 Plan::Continue { from: replica.last.next() }
             } else {
@@ -123,7 +123,19 @@ fn log(runs: &[(u32, u64, u64)]) -> Lineage {
 fn standalone_promotions_with_equal_lsns_are_told_apart_by_the_writer() {
     let (one, other) = (log(&[(1, 10, 5), (2, 20, 3)]), log(&[(1, 10, 5), (2, 21, 3)]));
     let plan = compare(&one, &other, Keys { primary: 5, replica: 5 }, false);
-    assert_eq!(plan, Plan::Snapshot { common: Lsn(5), divergent: true });
+    assert_eq!(plan, Plan::Cut { to: Lsn(5) });
+}
+
+/// What a record was dropped for may be what is to be given up.
+#[test]
+fn a_log_that_was_cleaned_on_account_of_what_it_gives_up_is_not_just_cut() {
+    let (primary, replica) = (log(&[(1, 10, 9), (2, 20, 3)]), log(&[(1, 10, 9), (2, 21, 3)]));
+    let keys = Keys { primary: 5, replica: 5 };
+    for (cleaned, horizon, cut) in [(0, 0, true), (5, 9, true), (5, 10, false), (10, 8, false)] {
+        let replica = Lineage { cleaned: Lsn(cleaned), horizon: Lsn(horizon), ..replica.clone() };
+        let expected = if cut { Plan::Cut { to: Lsn(9) } } else { Plan::Snapshot { common: Lsn(9), divergent: true } };
+        assert_eq!(compare(&primary, &replica, keys, false), expected, "cleaned to {cleaned} on account of {horizon}");
+    }
 }
 
 #[test]
@@ -151,17 +163,17 @@ fn another_history_has_nothing_in_common() {
 fn a_primary_that_lost_its_end_is_followed_and_one_that_lost_all_is_not() {
     let (primary, replica) = (log(&[(1, 10, 5)]), log(&[(1, 10, 9)]));
     let plan = |here, there, force| compare(&primary, &replica, Keys { primary: here, replica: there }, force);
-    assert_eq!(plan(4, 8, false), Plan::Snapshot { common: Lsn(5), divergent: true });
+    assert_eq!(plan(4, 8, false), Plan::Cut { to: Lsn(5) });
     assert!(matches!(plan(0, 8, false), Plan::Refuse(Refusal { code: RefusalCode::EmptyPrimary, .. })));
-    assert_eq!(plan(0, 8, true), Plan::Snapshot { common: Lsn(5), divergent: true });
-    assert_eq!(plan(0, 0, false), Plan::Snapshot { common: Lsn(5), divergent: true }, "what was deleted is saved all the same");
+    assert_eq!(plan(0, 8, true), Plan::Cut { to: Lsn(5) });
+    assert_eq!(plan(0, 0, false), Plan::Cut { to: Lsn(5) }, "what was deleted is saved all the same");
 }
 
 #[test]
 fn a_primary_that_was_flushed_later_is_followed() {
     let (primary, replica) = (log(&[(1, 10, 5), (2, 20, 9)]), log(&[(1, 10, 7)]));
     let plan = compare(&primary, &replica, Keys { primary: 0, replica: 8 }, false);
-    assert_eq!(plan, Plan::Snapshot { common: Lsn(5), divergent: true });
+    assert_eq!(plan, Plan::Cut { to: Lsn(5) });
 }
 
 #[test]

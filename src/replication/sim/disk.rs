@@ -105,7 +105,14 @@ impl ModelDisk {
 
     pub fn lineage(&self) -> Lineage {
         let epochs = self.epochs.iter().filter(|epoch| epoch.first.0 <= self.last).copied().collect();
-        Lineage { history: HistoryId(self.history), epochs, last: Lsn(self.last), cleaned: Lsn(self.cleaned), ..Lineage::default() }
+        Lineage {
+            history: HistoryId(self.history),
+            epochs,
+            last: Lsn(self.last),
+            cleaned: Lsn(self.cleaned),
+            horizon: Lsn(self.cleaned),
+            ..Lineage::default()
+        }
     }
 
     /// The number of the epoch of the last entry.
@@ -182,7 +189,7 @@ impl ModelDisk {
             // As a real segment: what is sealed was synced before, and another log's files have other names.
             let sealed = first + 8 <= self.flushed.min(self.last);
             let generation = self.logs * 1000 + if first <= self.cleaned { u64::from(self.generation) } else { 0 };
-            files.push(File { name: format!("{first:020}-{generation:08}.seg"), bytes: bytes.len() as u64, sealed });
+            files.push(File { name: format!("{first:020}-{generation:08}.seg"), bytes: bytes.len() as u64, sealed, from: 0 });
             contents.push(bytes);
         }
         let mut manifest = Vec::new();
@@ -194,7 +201,7 @@ impl ModelDisk {
             manifest.extend(epoch.writer.0.to_le_bytes());
             manifest.extend(epoch.first.0.to_le_bytes());
         }
-        (Listing { id, lsn: Lsn(self.last), manifest, files }, contents)
+        (Listing { id, lsn: Lsn(self.last), manifest, files, above: Lsn(0) }, contents)
     }
 
     /// How much of each file of a listing is there already.
@@ -218,6 +225,15 @@ impl ModelDisk {
         let (content, ..) = staging.files.get_mut(name).expect("a file of the listing");
         assert_eq!(content.len() as u64, offset, "in order");
         content.extend(raw);
+    }
+
+    /// Goes back to an LSN.
+    pub fn cut(&mut self, to: u64) {
+        assert!(to >= self.cleaned, "nothing that was there is missing");
+        self.log.retain(|entry| entry.lsn <= to);
+        self.epochs.retain(|epoch| epoch.first.0 <= to);
+        (self.last, self.flushed) = (to, to);
+        self.logs += 1;
     }
 
     /// Puts the staged log in place of this one.

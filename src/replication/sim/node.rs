@@ -102,6 +102,8 @@ pub struct ModelNode {
     dialled: u64,
     syncing: bool,
     snapshots: u64,
+    /// Where the log is to end when the disk has done what it was asked.
+    cut_to: u64,
 }
 
 const TICK: u64 = 0;
@@ -110,6 +112,7 @@ const SYNC: u64 = 2;
 const FLUSHED: u64 = 0;
 const INSTALL: u64 = 1;
 const SAVED: u64 = 2;
+const CUT: u64 = 3;
 
 thread_local! {
     /// A node is started by the world, which knows nothing of replication.
@@ -123,7 +126,8 @@ impl Node for ModelNode {
 
     fn start(_: Boot, env: &mut Env<'_, Self>) -> Self {
         let setup = SETUP.with_borrow(|setup| setup.clone().expect("a setup"));
-        let mut node = Self { setup, part: Part::Waiting, links: BTreeMap::new(), parts: 0, dialled: 0, syncing: false, snapshots: 0 };
+        let mut node =
+            Self { setup, part: Part::Waiting, links: BTreeMap::new(), parts: 0, dialled: 0, syncing: false, snapshots: 0, cut_to: 0 };
         env.timer(20 * MILLI, TICK);
         env.timer(200 * MILLI, SYNC);
         // Known from the disk and not from how this start came about: it may be killed while it waits, and start again.
@@ -364,13 +368,17 @@ impl ModelNode {
                 self.progress(env);
                 self.grew(env);
             }
-            INSTALL if current => {
+            INSTALL | CUT if current => {
                 if !matches!(&self.part, Part::Replica(replica) if replica.conn.is_some()) {
                     return;
                 }
                 // Whoever follows this node follows another log from here on.
                 self.leave_all(ByeCode::RoleChanged, env);
-                env.disk().install();
+                if token >> 32 == CUT {
+                    env.disk().cut(self.cut_to)
+                } else {
+                    env.disk().install()
+                }
                 self.with_follow(env, |replica, now, out| replica.follow.installed(now.at, out));
             }
             SAVED if current => self.with_follow(env, |replica, _, out| replica.follow.divergent_saved(out)),

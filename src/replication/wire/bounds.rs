@@ -24,17 +24,17 @@ const fn flat(fields: u32) -> Shape {
 }
 
 static EPOCH: Shape = flat(3);
-static LINEAGE: Shape = Shape { fields: 6, nested: &[(4, &EPOCH)] };
-static FETCHED: Shape = flat(3);
-static INTERRUPTED: Shape = Shape { fields: 2, nested: &[(2, &FETCHED)] };
+static LINEAGE: Shape = Shape { fields: 7, nested: &[(4, &EPOCH)] };
 static CONTINUE: Shape = flat(1);
 static SNAPSHOT: Shape = flat(2);
 static REFUSE: Shape = flat(2);
-static FILE: Shape = flat(3);
+static CUT: Shape = flat(1);
+static FILE: Shape = flat(4);
 
-pub(super) static HELLO: Shape = Shape { fields: 9, nested: &[(6, &LINEAGE), (9, &INTERRUPTED)] };
-pub(super) static WELCOME: Shape = Shape { fields: 9, nested: &[(4, &LINEAGE), (7, &CONTINUE), (8, &SNAPSHOT), (9, &REFUSE)] };
-pub(super) static LISTING: Shape = Shape { fields: 4, nested: &[(4, &FILE)] };
+pub(super) static HELLO: Shape = Shape { fields: 9, nested: &[(6, &LINEAGE)] };
+pub(super) static WELCOME: Shape = Shape { fields: 10, nested: &[(4, &LINEAGE), (7, &CONTINUE), (8, &SNAPSHOT), (9, &REFUSE), (10, &CUT)] };
+pub(super) static LISTING: Shape = Shape { fields: 5, nested: &[(4, &FILE)] };
+pub(super) static LACKING: Shape = flat(2);
 pub(super) static WANT: Shape = flat(3);
 pub(super) static SNAPSHOT_DONE: Shape = flat(1);
 pub(super) static HEARTBEAT: Shape = flat(4);

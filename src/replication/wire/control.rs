@@ -1,15 +1,14 @@
 //! Control messages to and from protobuf.
 
 use esker_storage::manifest::Epoch;
-use esker_storage::types::{EpochNumber, Generation, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
+use esker_storage::types::{EpochNumber, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
 
 use super::bounds::{self, Shape};
 use super::error::WireError;
 use super::frame::FrameKind;
 use super::generated as proto;
 use super::message::{
-    Ack, Bye, ByeCode, Fetched, File, Heartbeat, Hello, Interrupted, Listing, Message, SnapshotId, TakeOver, TookOver, Want, Welcome,
-    WelcomePlan,
+    Ack, Bye, ByeCode, File, Heartbeat, Hello, Lacking, Listing, Message, SnapshotId, TakeOver, TookOver, Want, Welcome, WelcomePlan,
 };
 use super::names::is_file_name;
 use crate::replication::lineage::{Lineage, RefusalCode};
@@ -49,6 +48,10 @@ pub(super) fn decode(kind: FrameKind, payload: &[u8]) -> Result<Message<'static>
             let answer: proto::TookOver = parse(payload, &bounds::TOOK_OVER)?;
             Message::TookOver(TookOver { epoch: EpochNumber(answer.epoch), refused: text(answer.refused)? })
         }
+        FrameKind::Lacking => {
+            let mut lacking: proto::Lacking = parse(payload, &bounds::LACKING)?;
+            Message::Lacking(Lacking { id: SnapshotId(lacking.id), ops: lacking.take_ops() })
+        }
         FrameKind::Entries | FrameKind::Piece | FrameKind::ValuePiece => return Err(WireError::Malformed("bulk message")),
     })
 }
@@ -86,6 +89,10 @@ pub(super) fn encode(message: &Message<'_>) -> (FrameKind, Vec<u8>) {
             let answer = proto::TookOver { epoch: answer.epoch.0, refused: shortened(&answer.refused), ..Default::default() };
             (FrameKind::TookOver, written(&answer))
         }
+        Message::Lacking(lacking) => {
+            let lacking = proto::Lacking { id: lacking.id.0, ops: lacking.ops.clone(), ..Default::default() };
+            (FrameKind::Lacking, written(&lacking))
+        }
         Message::Entries(_) | Message::Piece(_) | Message::ValuePiece(_) => unreachable!("bulk messages are not encoded here"),
     }
 }
@@ -113,8 +120,8 @@ fn lineage(lineage: proto::Lineage) -> Result<Lineage, WireError> {
     let history = HistoryId(u128::from(lineage.history_high) << 64 | u128::from(lineage.history_low));
     let epoch = |epoch: &proto::Epoch| Epoch { number: EpochNumber(epoch.number), writer: WriterId(epoch.writer), first: Lsn(epoch.first) };
     let epochs = lineage.epochs.iter().map(epoch).collect();
-    let (last, cleaned) = (Lsn(lineage.last), Lsn(lineage.cleaned));
-    let lineage = Lineage { shard: ShardId(lineage.shard), history, epochs, last, cleaned };
+    let (last, cleaned, horizon) = (Lsn(lineage.last), Lsn(lineage.cleaned), Lsn(lineage.horizon));
+    let lineage = Lineage { shard: ShardId(lineage.shard), history, epochs, last, cleaned, horizon };
     lineage.validate().map_err(WireError::Malformed)?;
     Ok(lineage)
 }
@@ -129,6 +136,7 @@ fn from_lineage(lineage: &Lineage) -> protobuf::SingularPtrField<proto::Lineage>
         epochs,
         last: lineage.last.0,
         cleaned: lineage.cleaned.0,
+        horizon: lineage.horizon.0,
         ..Default::default()
     })
 }
@@ -137,7 +145,6 @@ fn hello(mut hello: proto::Hello) -> Result<Hello, WireError> {
     if hello.version == 0 {
         return Err(WireError::Malformed("version"));
     }
-    let interrupted = hello.interrupted.take().map(interrupted).transpose()?;
     Ok(Hello {
         version: hello.version,
         node: NodeId(hello.node),
@@ -147,7 +154,7 @@ fn hello(mut hello: proto::Hello) -> Result<Hello, WireError> {
         lineage: lineage(hello.lineage.take().ok_or(WireError::Malformed("no lineage"))?)?,
         keys: hello.keys,
         force: hello.force,
-        interrupted,
+        whole: hello.whole,
     })
 }
 
@@ -161,27 +168,9 @@ fn from_hello(hello: &Hello) -> proto::Hello {
         lineage: from_lineage(&hello.lineage),
         keys: hello.keys,
         force: hello.force,
-        interrupted: hello.interrupted.as_ref().map(from_interrupted).into(),
+        whole: hello.whole,
         ..Default::default()
     }
-}
-
-fn interrupted(interrupted: proto::Interrupted) -> Result<Interrupted, WireError> {
-    let fetched = |file: &proto::Fetched| {
-        let name = file_name(&file.name)?;
-        Ok(Fetched { name, generation: Generation(file.generation), bytes: file.bytes })
-    };
-    let files = interrupted.files.iter().map(fetched).collect::<Result<_, WireError>>()?;
-    Ok(Interrupted { source: NodeId(interrupted.source), files })
-}
-
-fn from_interrupted(interrupted: &Interrupted) -> proto::Interrupted {
-    let fetched = |file: &Fetched| {
-        let (name, generation, bytes) = (file.name.clone(), file.generation.0, file.bytes);
-        proto::Fetched { name, generation, bytes, ..Default::default() }
-    };
-    let files = interrupted.files.iter().map(fetched).collect();
-    proto::Interrupted { source: interrupted.source.0, files, ..Default::default() }
 }
 
 fn file_name(name: &str) -> Result<String, WireError> {
@@ -196,6 +185,7 @@ fn welcome(mut welcome: proto::Welcome) -> Result<Welcome, WireError> {
     let plan = match welcome.plan.take().ok_or(WireError::Malformed("no plan"))? {
         Plan::continue_from(plan) => WelcomePlan::Continue { from: Lsn(plan.from) },
         Plan::snapshot(plan) => WelcomePlan::Snapshot { id: SnapshotId(plan.id), lsn: Lsn(plan.lsn) },
+        Plan::cut(plan) => WelcomePlan::Cut { to: Lsn(plan.to) },
         Plan::refuse(plan) => WelcomePlan::Refuse { code: RefusalCode::from_number(plan.code), reason: text(plan.reason)? },
     };
     let lineage = lineage(welcome.lineage.take().ok_or(WireError::Malformed("no lineage"))?)?;
@@ -215,6 +205,7 @@ fn from_welcome(welcome: &Welcome) -> proto::Welcome {
     let plan = match &welcome.plan {
         WelcomePlan::Continue { from } => Plan::continue_from(proto::Continue { from: from.0, ..Default::default() }),
         WelcomePlan::Snapshot { id, lsn } => Plan::snapshot(proto::Snapshot { id: id.0, lsn: lsn.0, ..Default::default() }),
+        WelcomePlan::Cut { to } => Plan::cut(proto::Cut { to: to.0, ..Default::default() }),
         WelcomePlan::Refuse { code, reason } => {
             Plan::refuse(proto::Refuse { code: code.to_number(), reason: shortened(reason), ..Default::default() })
         }
@@ -232,18 +223,25 @@ fn from_welcome(welcome: &Welcome) -> proto::Welcome {
 }
 
 fn listing(mut listing: proto::Listing) -> Result<Listing, WireError> {
-    let file = |file: &proto::File| Ok(File { name: file_name(&file.name)?, bytes: file.bytes, sealed: file.sealed });
+    let file = |file: &proto::File| Ok(File { name: file_name(&file.name)?, bytes: file.bytes, sealed: file.sealed, from: file.from });
     let files: Vec<File> = listing.files.iter().map(file).collect::<Result<_, WireError>>()?;
     // Two parts of different files must not end up in one.
     let distinct: std::collections::HashSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
     if distinct.len() != files.len() {
         return Err(WireError::Malformed("two files of one name"));
     }
-    Ok(Listing { id: SnapshotId(listing.id), lsn: Lsn(listing.lsn), manifest: listing.take_manifest(), files })
+    if files.iter().any(|file| file.from > file.bytes) {
+        return Err(WireError::Malformed("beginning of a file"));
+    }
+    Ok(Listing { id: SnapshotId(listing.id), lsn: Lsn(listing.lsn), manifest: listing.take_manifest(), files, above: Lsn(listing.above) })
 }
 
 fn from_listing(listing: &Listing) -> proto::Listing {
-    let file = |file: &File| proto::File { name: file.name.clone(), bytes: file.bytes, sealed: file.sealed, ..Default::default() };
+    let file = |file: &File| {
+        let (name, bytes, sealed, from) = (file.name.clone(), file.bytes, file.sealed, file.from);
+        proto::File { name, bytes, sealed, from, ..Default::default() }
+    };
     let files = listing.files.iter().map(file).collect();
-    proto::Listing { id: listing.id.0, lsn: listing.lsn.0, manifest: listing.manifest.clone(), files, ..Default::default() }
+    let (id, lsn, above) = (listing.id.0, listing.lsn.0, listing.above.0);
+    proto::Listing { id, lsn, manifest: listing.manifest.clone(), files, above, ..Default::default() }
 }

@@ -33,13 +33,14 @@ pub enum FrameKind {
     Bye,
     TakeOver,
     TookOver,
+    Lacking,
     Entries,
     Piece,
     ValuePiece,
 }
 
 impl FrameKind {
-    const ALL: [(u8, Self); 13] = [
+    const ALL: [(u8, Self); 14] = [
         (1, Self::Hello),
         (2, Self::Welcome),
         (3, Self::Listing),
@@ -50,6 +51,7 @@ impl FrameKind {
         (8, Self::Bye),
         (9, Self::TakeOver),
         (10, Self::TookOver),
+        (11, Self::Lacking),
         (32, Self::Entries),
         (33, Self::Piece),
         (34, Self::ValuePiece),
@@ -67,9 +69,9 @@ impl FrameKind {
 /// How large payloads may be, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Control messages but listings.
+    /// Control messages but listings and what a replica lacks.
     pub control: u32,
-    /// Listings.
+    /// Those.
     pub listing: u32,
     /// Bulk messages, their heads not counted.
     pub bulk: u32,
@@ -86,7 +88,7 @@ impl Default for Limits {
 impl Limits {
     fn of(&self, kind: FrameKind) -> u32 {
         match kind {
-            FrameKind::Listing => self.listing,
+            FrameKind::Listing | FrameKind::Lacking => self.listing,
             FrameKind::Entries => self.bulk.max(self.entry) + ENTRIES_HEAD as u32,
             FrameKind::Piece => self.bulk + bulk::PIECE_HEAD as u32,
             FrameKind::ValuePiece => self.bulk + bulk::VALUE_PIECE_HEAD as u32,

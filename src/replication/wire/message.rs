@@ -1,6 +1,6 @@
 //! What peers say to each other.
 
-use esker_storage::types::{EpochNumber, Generation, Incarnation, Lsn, NodeId, UnixMillis};
+use esker_storage::types::{EpochNumber, Incarnation, Lsn, NodeId, UnixMillis};
 
 use crate::replication::lineage::{Lineage, RefusalCode};
 
@@ -22,6 +22,7 @@ pub enum Message<'a> {
     Bye(Bye),
     TakeOver(TakeOver),
     TookOver(TookOver),
+    Lacking(Lacking),
     Entries(Entries<'a>),
     Piece(Piece<'a>),
     ValuePiece(ValuePiece<'a>),
@@ -46,28 +47,8 @@ pub struct Hello {
     pub keys: u64,
     /// Whether its operator said that it is to follow whatever it loses.
     pub force: bool,
-    /// What it has of a snapshot that was interrupted.
-    pub interrupted: Option<Interrupted>,
-}
-
-/// What is left of a snapshot that was interrupted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Interrupted {
-    /// The node that it came from.
-    pub source: NodeId,
-    /// Its files.
-    pub files: Vec<Fetched>,
-}
-
-/// A file of a snapshot of which a part has arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// Its name.
-    pub name: String,
-    /// Its generation.
-    pub generation: Generation,
-    /// How much of it is there.
-    pub bytes: u64,
+    /// Whether it needs a whole snapshot: what differs did not do.
+    pub whole: bool,
 }
 
 /// What is going to happen on a link.
@@ -84,6 +65,11 @@ pub enum WelcomePlan {
         id: SnapshotId,
         /// What its log goes up to.
         lsn: Lsn,
+    },
+    /// The replica goes back to this LSN, and says hello again.
+    Cut {
+        /// Up to where both logs are the same.
+        to: Lsn,
     },
     /// Nothing follows.
     Refuse {
@@ -122,6 +108,8 @@ pub struct File {
     pub bytes: u64,
     /// Whether it will never change again.
     pub sealed: bool,
+    /// Where it begins; what is before is not sent.
+    pub from: u64,
 }
 
 /// Primary to replica: the files of a snapshot; a file's number is its place here.
@@ -135,6 +123,17 @@ pub struct Listing {
     pub manifest: Vec<u8>,
     /// The files.
     pub files: Vec<File>,
+    /// They are what differs above this LSN; 0: they are all there is.
+    pub above: Lsn,
+}
+
+/// Replica to primary: what it lacks of what lives, beside the files of a difference; a listing of one more file answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// A set of ops, encoded.
+    pub ops: Vec<u8>,
 }
 
 /// Replica to primary: send this file from this offset on.

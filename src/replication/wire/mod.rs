@@ -17,8 +17,8 @@ pub use bulk::{entries_head, piece_head, value_piece_head};
 pub use error::WireError;
 pub use frame::{Decoded, FRAME_HEAD, FrameKind, Limits, decode, encode};
 pub use message::{
-    Ack, Bye, ByeCode, Entries, Fetched, File, Heartbeat, Hello, Interrupted, Listing, Message, Piece, SnapshotId, TakeOver, TookOver,
-    ValuePiece, Want, Welcome, WelcomePlan,
+    Ack, Bye, ByeCode, Entries, File, Heartbeat, Hello, Lacking, Listing, Message, Piece, SnapshotId, TakeOver, TookOver, ValuePiece, Want,
+    Welcome, WelcomePlan,
 };
 pub use names::is_file_name;
 

@@ -1,7 +1,7 @@
 //! Messages there and back, and the edges of what is allowed. What nobody would send is tried in `tests/fuzz_peer.rs`.
 
 use esker_storage::manifest::Epoch;
-use esker_storage::types::{EpochNumber, Generation, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
+use esker_storage::types::{EpochNumber, HistoryId, Incarnation, Lsn, NodeId, ShardId, UnixMillis, WriterId};
 
 use super::*;
 use crate::replication::lineage::{Lineage, RefusalCode};
@@ -9,14 +9,10 @@ use crate::replication::lineage::{Lineage, RefusalCode};
 fn lineage() -> Lineage {
     let epoch = |number, writer, first| Epoch { number: EpochNumber(number), writer: WriterId(writer), first: Lsn(first) };
     let epochs = vec![epoch(1, u64::MAX, 1), epoch(4, 0, 100)];
-    Lineage { shard: ShardId(3), history: HistoryId(u128::MAX - 5), epochs, last: Lsn(150), cleaned: Lsn(70) }
+    Lineage { shard: ShardId(3), history: HistoryId(u128::MAX - 5), epochs, last: Lsn(150), cleaned: Lsn(70), horizon: Lsn(90) }
 }
 
 fn messages() -> Vec<Message<'static>> {
-    let interrupted = Interrupted {
-        source: NodeId(9),
-        files: vec![Fetched { name: "00000000000000000001-00000001.seg".into(), generation: Generation(1), bytes: 17 }],
-    };
     let hello = Hello {
         version: VERSION,
         node: NodeId(u64::MAX),
@@ -26,7 +22,7 @@ fn messages() -> Vec<Message<'static>> {
         lineage: lineage(),
         keys: 12,
         force: true,
-        interrupted: Some(interrupted),
+        whole: true,
     };
     let welcome = |plan| Welcome {
         version: VERSION,
@@ -38,16 +34,18 @@ fn messages() -> Vec<Message<'static>> {
         plan,
     };
     let files = vec![
-        File { name: "00000000000000000001-00000001.seg".into(), bytes: 1 << 26, sealed: true },
-        File { name: "00000000000000000100-00000002.seg".into(), bytes: 128, sealed: false },
+        File { name: "00000000000000000001-00000001.seg".into(), bytes: 1 << 26, sealed: true, from: 1 << 20 },
+        File { name: "00000000000000000100-00000002.seg".into(), bytes: 128, sealed: false, from: 0 },
     ];
     vec![
-        Message::Hello(Hello { interrupted: None, force: false, ..hello.clone() }),
+        Message::Hello(Hello { whole: false, force: false, ..hello.clone() }),
         Message::Hello(hello),
         Message::Welcome(welcome(WelcomePlan::Continue { from: Lsn(100) })),
         Message::Welcome(welcome(WelcomePlan::Snapshot { id: SnapshotId(8), lsn: Lsn(150) })),
         Message::Welcome(welcome(WelcomePlan::Refuse { code: RefusalCode::MoreKeys, reason: "more keys".into() })),
-        Message::Listing(Listing { id: SnapshotId(8), lsn: Lsn(150), manifest: b"\0manifest\xff".to_vec(), files }),
+        Message::Listing(Listing { id: SnapshotId(8), lsn: Lsn(150), manifest: b"\0manifest\xff".to_vec(), files, above: Lsn(9) }),
+        Message::Welcome(welcome(WelcomePlan::Cut { to: Lsn(99) })),
+        Message::Lacking(Lacking { id: SnapshotId(8), ops: b"\0set\xff".to_vec() }),
         Message::Want(Want { id: SnapshotId(8), file: 1, offset: 1 << 40 }),
         Message::SnapshotDone(SnapshotId(8)),
         Message::Heartbeat(Heartbeat { written: Lsn(7), committed: Lsn(6), epoch: EpochNumber(4), time: UnixMillis(-1) }),
@@ -105,7 +103,7 @@ fn what_is_too_large_is_refused_at_its_head() {
         assert!(!refused(most, kind) && refused(most + 1, kind), "kind {kind}");
     }
     assert_eq!(decode(&head(4, 1), &limits), Err(WireError::Short(4)));
-    assert_eq!(decode(&head(50, 11), &limits), Err(WireError::Unknown(11)));
+    assert_eq!(decode(&head(50, 12), &limits), Err(WireError::Unknown(12)));
 }
 
 #[test]
@@ -133,8 +131,8 @@ fn contents_that_cannot_be_are_refused() {
     let Some(Message::Hello(hello)) = messages().into_iter().next() else { panic!("hello") };
     assert!(refused(&Message::Hello(Hello { version: 0, ..hello.clone() })));
     assert!(refused(&Message::Hello(Hello { lineage: Lineage { last: Lsn(3), ..lineage() }, ..hello })));
-    let file = |name: &str| File { name: name.into(), bytes: 1, sealed: true };
-    let listing = |files| Message::Listing(Listing { id: SnapshotId(1), lsn: Lsn(1), manifest: Vec::new(), files });
+    let file = |name: &str| File { name: name.into(), bytes: 1, sealed: true, from: 0 };
+    let listing = |files| Message::Listing(Listing { id: SnapshotId(1), lsn: Lsn(1), manifest: Vec::new(), files, above: Lsn(0) });
     assert!(refused(&listing(vec![file("../00.seg")])), "a peer does not choose the directory");
     assert!(refused(&listing(vec![file("00.seg"), file("00.seg")])));
     assert!(!refused(&listing(vec![file("00.seg"), file("01.seg")])));

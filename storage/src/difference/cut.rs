@@ -7,7 +7,7 @@ use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::log::{Frames, Segment};
 use crate::manifest::{Manifest, SegmentEntry, SegmentState};
-use crate::places::Places;
+use crate::places::{INCOMING, Places};
 use crate::segment::names::FileName;
 use crate::shard::Shard;
 use crate::types::{Lsn, SegmentId};
@@ -20,7 +20,7 @@ impl Shard {
     #[must_use]
     pub fn can_be_cut(&self, prefix: Lsn) -> bool {
         let manifest = self.log().manifest.lock();
-        manifest.cleaned.reached <= prefix && manifest.cleaned.horizon <= prefix && manifest.tables.lsn <= prefix
+        manifest.cleaned.reached <= prefix && manifest.cleaned.horizon <= prefix
     }
 }
 
@@ -42,6 +42,7 @@ pub fn cut(root: &Arc<dyn Directory>, old: &Shard, prefix: Lsn) -> Result<()> {
     }
     let places = Places::of(manifest.identity.shard);
     root.remove_subdirectory(&places.target).map_err(StorageError::io("remove", root.path(&places.target)))?;
+    root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
     let target = root.subdirectory(&places.target).map_err(StorageError::io("create", root.path(&places.target)))?;
     manifest.identity.spare = None;
     manifest.clean_stop = None;

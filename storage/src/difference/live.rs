@@ -24,7 +24,7 @@ impl Shard {
     ///
     /// # Errors
     /// I/O errors, corruption.
-    pub fn live_ops(&self, prefix: Lsn, goes_on: &mut dyn FnMut() -> bool) -> Result<Option<OpSet>> {
+    pub(crate) fn live_ops(&self, prefix: Lsn, goes_on: &mut dyn FnMut() -> bool) -> Result<Option<OpSet>> {
         let mut walk = Walk { shard: self, prefix, live: OpSet::default(), cells: Vec::new() };
         let segments = || self.log().segments().in_order().into_iter();
         for segment in segments().filter(|segment| segment.base_lsn() <= Some(prefix)) {

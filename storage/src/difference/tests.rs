@@ -29,8 +29,7 @@ struct Taken {
 
 /// Makes a replica level that shares the log with the primary up to `prefix`.
 fn level(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, prefix: Lsn, rng: &mut StdRng) -> (Shard, Taken) {
-    let live = primary.live_ops(prefix, &mut || true).unwrap().unwrap();
-    let snapshot = primary.snapshot_above(prefix, &live).unwrap();
+    let snapshot = primary.snapshot_above(prefix, &mut || true).unwrap().unwrap();
     if rng.random_bool(0.3) {
         drop(receive(&snapshot, prefix, primary, root, rng.random_range(1..20)));
     }

@@ -123,15 +123,11 @@ impl FaultyDirectory {
     }
 
     fn find(&self, path: &str) -> io::Result<Arc<Node>> {
-        let mut directory = Arc::clone(self.root.node());
-        let mut parts = path.split('/').peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                return directory.file(part);
-            }
-            directory = directory.subdirectory(part);
+        let root = self.root.node();
+        match path.rsplit_once('/') {
+            Some((directory, name)) => root.subdirectory(directory)?.file(name),
+            None => root.file(path),
         }
-        Err(io::ErrorKind::NotFound.into())
     }
 }
 

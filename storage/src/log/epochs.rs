@@ -16,6 +16,8 @@ pub struct Lineage {
     pub last: Lsn,
     /// Up to here LSNs may have gaps: cleaning dropped entries.
     pub cleaned: Lsn,
+    /// The highest LSN on account of which something was dropped: what was at an earlier one cannot be told any more.
+    pub horizon: Lsn,
 }
 
 impl Log {
@@ -26,7 +28,8 @@ impl Log {
         // Read under the manifest's lock: an epoch is there before its first entry is.
         let last = self.durability.written();
         let epochs = manifest.epochs.iter().filter(|epoch| epoch.first <= last).copied().collect();
-        Lineage { history: self.history, epochs, last, cleaned: manifest.cleaned.reached }
+        let crate::manifest::Cleaned { reached, horizon } = manifest.cleaned;
+        Lineage { history: self.history, epochs, last, cleaned: reached, horizon }
     }
 
     /// The number of the epoch that is written now.

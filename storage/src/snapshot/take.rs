@@ -14,6 +14,9 @@ use crate::segment::names::FileName;
 use crate::shard::Shard;
 use crate::types::Lsn;
 
+/// How often a difference is tried while cleaning goes on.
+const ATTEMPTS: usize = 3;
+
 /// All of a shard as of one LSN.
 pub struct Snapshot {
     /// The LSN of the last entry in it.
@@ -119,11 +122,25 @@ impl Shard {
         self.take_snapshot(|_| true)
     }
 
-    /// Takes a snapshot of what is above `prefix`, and of which ops up to there live: see [`difference`](crate::difference).
+    /// Takes a snapshot of what is above `prefix`, and of which ops up to there live: see [`difference`](crate::difference). `goes_on` is asked
+    /// now and then, and none is taken if it denies.
     ///
     /// # Errors
-    /// I/O errors.
-    pub fn snapshot_above(&self, prefix: Lsn, live: &OpSet) -> Result<Snapshot> {
+    /// [`StorageError::NotInLog`]: cleaning did not rest meanwhile. I/O errors, corruption.
+    pub fn snapshot_above(&self, prefix: Lsn, goes_on: &mut dyn FnMut() -> bool) -> Result<Option<Snapshot>> {
+        for _ in 0..ATTEMPTS {
+            let before = self.log().manifest.lock().cleaned;
+            let Some(live) = self.live_ops(prefix, goes_on)? else { return Ok(None) };
+            let snapshot = self.take_above(prefix, &live)?;
+            // What died since the walk passed it died of something that was sent, unless that was cleaned away.
+            if self.log().manifest.lock().cleaned == before {
+                return Ok(Some(snapshot));
+            }
+        }
+        Err(StorageError::NotInLog { lsn: prefix })
+    }
+
+    fn take_above(&self, prefix: Lsn, live: &OpSet) -> Result<Snapshot> {
         let mut snapshot = self.take_snapshot(|entry| match entry.state {
             SegmentState::Sealed { last, .. } => last > prefix,
             SegmentState::Active => true,

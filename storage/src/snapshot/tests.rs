@@ -14,7 +14,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::error::StorageError;
 use crate::evict::EvictionPolicy;
-use crate::fs::FaultyDirectory;
+use crate::fs::{Directory, FaultyDirectory};
 use crate::log::LogReader;
 use crate::manifest::Epoch;
 use crate::options::{Options, Role};

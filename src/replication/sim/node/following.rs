@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use esker_storage::types::Lsn;
 
-use super::{DIAL, INSTALL, ModelNode, Output, Part, Replica, SAVED, now, send};
+use super::{CUT, DIAL, INSTALL, ModelNode, Output, Part, Replica, SAVED, now, send};
 use crate::replication::follow;
 use crate::replication::sim::disk::{Divergent, ModelDisk};
 use crate::replication::sim::entry::Entry;
@@ -36,13 +36,18 @@ impl ModelNode {
             follow::Action::TellStanding => {
                 let disk = env.disk();
                 let (lineage, flushed, keys) = (disk.lineage(), Lsn(disk.flushed), disk.map().len() as u64);
-                replica.follow.standing(follow::Standing { lineage, flushed, keys, interrupted: None }, time.at, more);
+                replica.follow.standing(follow::Standing { lineage, flushed, keys, whole: false }, time.at, more);
             }
             follow::Action::SaveDivergent { above } => {
                 if self.setup.rules.divergence_is_saved {
                     save_divergent(env.disk(), above.0);
                 }
                 let token = SAVED << 32 | self.dialled;
+                env.sync(token);
+            }
+            follow::Action::Cut { to } => {
+                self.cut_to = to.0;
+                let token = CUT << 32 | self.dialled;
                 env.sync(token);
             }
             follow::Action::BeginStaging(listing) => {

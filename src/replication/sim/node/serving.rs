@@ -52,7 +52,8 @@ impl ModelNode {
             feed::Action::Send(message) => send(conn, &message, env),
             feed::Action::Pin(lsn) => link.pin = lsn,
             feed::Action::Compare => link.feed.compared(standing.expect("looked up above"), time, more),
-            feed::Action::OpenSnapshot => {
+            // The model has no differences: what a replica needs it gets whole.
+            feed::Action::OpenSnapshot { .. } => {
                 self.snapshots += 1;
                 let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots));
                 link.snapshot = Some((listing.id, files));
@@ -78,6 +79,7 @@ impl ModelNode {
                 };
                 link.feed.log_read(read, time, more);
             }
+            feed::Action::GatherRecords(_) => unreachable!("the model has no differences"),
             feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
             feed::Action::TookOver(_) => unreachable!("the model's operators promote replicas themselves"),
             feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::Close(_) => unreachable!("handled above"),

@@ -138,9 +138,9 @@ impl DirectoryNode {
     }
 
     /// As in [`RealDirectory`](crate::fs::RealDirectory), a new subdirectory is durable at once.
-    pub(in crate::fs) fn subdirectory(self: &Arc<Self>, path: &str) -> Arc<Self> {
-        let (parent, name) = self.parent_of(path);
-        parent.child(name)
+    pub(in crate::fs) fn subdirectory(self: &Arc<Self>, path: &str) -> io::Result<Arc<Self>> {
+        let (parent, name) = self.parent_of(path)?;
+        Ok(parent.child(name))
     }
 
     fn child(&self, name: &str) -> Arc<Self> {
@@ -150,20 +150,21 @@ impl DirectoryNode {
     }
 
     /// Walks to the directory that holds the last part of a path, and gives that part.
-    fn parent_of<'n>(self: &Arc<Self>, path: &'n str) -> (Arc<Self>, &'n str) {
+    fn parent_of<'n>(self: &Arc<Self>, path: &'n str) -> io::Result<(Arc<Self>, &'n str)> {
         let mut at = Arc::clone(self);
         let mut parts = path.split('/').peekable();
         loop {
             let part = parts.next().unwrap_or_default();
             if parts.peek().is_none() {
-                return (at, part);
+                return Ok((at, part));
             }
-            at = at.child(part);
+            let found = at.state.lock().children.get(part).cloned();
+            at = found.ok_or(io::ErrorKind::NotFound)?;
         }
     }
 
     pub(in crate::fs) fn link(self: &Arc<Self>, from: &str, to: &str) -> io::Result<()> {
-        let ((from, old), (to, new)) = (self.parent_of(from), self.parent_of(to));
+        let ((from, old), (to, new)) = (self.parent_of(from)?, self.parent_of(to)?);
         let node = from.file(old)?;
         let mut state = to.state.lock();
         if state.names.contains_key(new) {
@@ -174,21 +175,21 @@ impl DirectoryNode {
     }
 
     pub(in crate::fs) fn has_subdirectory(self: &Arc<Self>, path: &str) -> bool {
-        let (parent, name) = self.parent_of(path);
-        parent.state.lock().children.contains_key(name)
+        self.parent_of(path).is_ok_and(|(parent, name)| parent.state.lock().children.contains_key(name))
     }
 
     /// Durable at once, like a new one. Paths in messages keep the old name.
     pub(in crate::fs) fn rename_subdirectory(self: &Arc<Self>, from: &str, to: &str) -> io::Result<()> {
-        let ((from, old), (to, new)) = (self.parent_of(from), self.parent_of(to));
+        let ((from, old), (to, new)) = (self.parent_of(from)?, self.parent_of(to)?);
         let child = from.state.lock().children.remove(old).ok_or(io::ErrorKind::NotFound)?;
         to.state.lock().children.insert(new.to_owned(), child);
         Ok(())
     }
 
     pub(in crate::fs) fn remove_subdirectory(self: &Arc<Self>, path: &str) {
-        let (parent, name) = self.parent_of(path);
-        parent.state.lock().children.remove(name);
+        if let Ok((parent, name)) = self.parent_of(path) {
+            parent.state.lock().children.remove(name);
+        }
     }
 
     /// This directory as another process finds it after this one was killed.

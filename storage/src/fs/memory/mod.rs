@@ -119,7 +119,7 @@ impl Directory for MemoryDirectory {
     }
 
     fn subdirectory(&self, name: &str) -> io::Result<Arc<dyn Directory>> {
-        Ok(Arc::new(Self::over(self.node.subdirectory(name))))
+        Ok(Arc::new(Self::over(self.node.subdirectory(name)?)))
     }
 
     fn has_subdirectory(&self, name: &str) -> io::Result<bool> {

@@ -13,8 +13,9 @@ use crate::evict::EvictionPolicy;
 use crate::fs::FaultyDirectory;
 use crate::log::{LogReader, NextInLog};
 use crate::options::Role;
-use crate::snapshot::{Aside, Expected, Staging, exchange};
-use crate::types::{Lsn, NodeId, ShardId};
+use crate::snapshot::testing::receive;
+use crate::snapshot::{Aside, exchange};
+use crate::types::{Lsn, NodeId};
 
 const DATABASES: u8 = 2;
 const KEYS: u32 = 24;
@@ -60,15 +61,7 @@ impl Fixture {
     fn replica(&self, primary: &Shard) -> Shard {
         let root: Arc<dyn Directory> = Arc::new(crate::fs::MemoryDirectory::new());
         let snapshot = primary.snapshot().unwrap();
-        let expected =
-            |file: &crate::snapshot::SnapshotFile| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.is_sealed() };
-        let files: Vec<_> = snapshot.files.iter().map(expected).collect();
-        let (mut staging, _) = Staging::begin(&root, ShardId(0), primary.node(), &files).unwrap();
-        for file in &snapshot.files {
-            let mut bytes = vec![0; file.bytes as usize];
-            file.read_at(0, &mut bytes).unwrap();
-            staging.write(&file.name, 0, &bytes).unwrap();
-        }
+        let staging = receive(&snapshot, Lsn(0), primary, &root, usize::MAX);
         staging.finish(&snapshot.manifest, NodeId(77)).unwrap();
         let empty = Shard::open(&root, self.options(Role::Replica)).unwrap();
         exchange(&root, &empty, Aside::Remove, self.options(Role::Replica)).unwrap().shard

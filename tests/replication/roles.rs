@@ -60,6 +60,10 @@ fn a_primary_that_came_back_empty_wipes_nobody() {
     assert!(contents(&replica).is_empty());
     let aside = std::fs::read_dir(replica.dir()).unwrap().any(|file| file.unwrap().file_name().to_str().unwrap().starts_with("set-aside-"));
     assert!(aside, "its data was set aside");
+    let mut out = Vec::new();
+    run(&Args::parse_from(["esker-log", "divergent", replica.dir().to_str().unwrap()]), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.starts_with("set-aside-") && text.contains("esker-log export"), "{text}");
 }
 
 #[test]

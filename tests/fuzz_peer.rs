@@ -56,6 +56,7 @@ fn hello(rng: &mut StdRng) -> Hello {
         keys: number(rng),
         force: rng.random(),
         whole: rng.random(),
+        damaged: rng.random(),
     }
 }
 

@@ -230,6 +230,8 @@ pub struct Status {
     pub partial_syncs: u64,
     /// Replicas that were sent what differed.
     pub differences: u64,
+    /// How often what was damaged here was mended from the primary.
+    pub repairs: u64,
     /// Files of entries that were set aside because they were not the primary's.
     pub divergent_files: u64,
 }

@@ -1,5 +1,7 @@
 //! Replicas that cannot just go on: behind what was cleaned, with entries of their own, damaged. They get what differs.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -116,4 +118,27 @@ fn an_old_primary_goes_back_to_what_is_common_and_fetches_what_it_had_dropped() 
         fill(&mut old.connect(), 100..200, 50);
         converge(&old, &new, &what);
     }
+}
+
+/// Was: scrub could only tell of it.
+#[test]
+fn a_damaged_segment_of_a_replica_is_mended_from_its_primary() {
+    let primary = start(&[]);
+    let replica = replica_of(primary.port(), &["--scrub-period", "0"]);
+    fill(&mut primary.connect(), 0..4000, 1000);
+    converge(&primary, &replica, "before");
+    let files = std::fs::read_dir(replica.dir().join("shard-0")).unwrap().map(|entry| entry.unwrap().path());
+    let oldest = files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).min().unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(&oldest).unwrap();
+    let mut bytes = [0; 100];
+    file.read_exact_at(&mut bytes, 500_000).unwrap();
+    file.write_all_at(&bytes.map(|byte| byte ^ 0x55), 500_000).unwrap();
+    assert_eq!(replica.connect().ask("CONFIG SET scrub-period 1"), "+OK|");
+    eventually("it is mended", || number(&replica, "sync_repairs") == 1);
+    assert_eq!((number(&primary, "sync_full"), number(&primary, "sync_differences")), (1, 1));
+    converge(&primary, &replica, "after");
+    let passes = number(&replica, "scrub_passes");
+    eventually("scrub has read it again", || number(&replica, "scrub_passes") > passes + 1);
+    assert_eq!(number(&replica, "scrub_bad_segments"), 0);
+    assert_eq!(number(&replica, "sync_repairs"), 1, "once");
 }

@@ -21,11 +21,12 @@ pub(super) fn stats(source: &Source<'_>, out: &mut Lines) {
     out.put("rejected_connections", stats.rejected());
     let syncs = {
         let status = source.server.replication();
-        (status.full_syncs, status.partial_syncs, status.differences)
+        (status.full_syncs, status.partial_syncs, status.differences, status.repairs)
     };
     out.put("sync_full", syncs.0);
     out.put("sync_partial_ok", syncs.1);
     out.put("sync_differences", syncs.2);
+    out.put("sync_repairs", syncs.3);
     out.zeros(&["sync_partial_err"]);
     out.put("expired_keys", storage.expiry.removed);
     out.put("expired_stale_perc", format_args!("{:.2}", storage.expiry.stale_percent));

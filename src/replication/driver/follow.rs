@@ -9,6 +9,7 @@ use esker_storage::snapshot::{Expected, Staging};
 use esker_storage::types::{EpochNumber, HistoryId, Lsn, NodeId, ShardId};
 use tokio::net::TcpStream;
 
+use super::damage::Damage;
 use super::dial::{Target, obey};
 use super::frames::{Frames, LinkError};
 use super::install::{assemble, install};
@@ -34,6 +35,7 @@ pub(super) struct Following {
     staging: Option<(Staging, Listing)>,
     /// What differs did not do.
     needs_whole: bool,
+    damage: Damage,
     /// What arrives of a large value.
     value: Option<ValueReceiver>,
     pause: Duration,
@@ -62,6 +64,7 @@ impl Following {
             follow,
             staging: None,
             needs_whole: false,
+            damage: Damage::default(),
             value: None,
             pause: Duration::ZERO,
             over: None,
@@ -89,6 +92,10 @@ impl Following {
                 () = tokio::time::sleep(until) => self.step(&mut frames, |follow, at, out| follow.tick(at, out)).await?,
             }
             self.tell_progress(&mut frames).await?;
+            if self.follow.is_streaming() && self.damage.is_found(&self.shard) {
+                tracing::warn!("some of this node's log is damaged: the primary is asked for it");
+                self.step(&mut frames, |follow, _, out| follow.leave(ByeCode::Storage, "its log is damaged", out)).await?;
+            }
         }
     }
 
@@ -193,9 +200,9 @@ impl Following {
         self.took_over
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&mut self) -> Standing {
         let (lineage, flushed) = (lineage_of(&self.shard), self.shard.flushed_lsn());
-        Standing { lineage, flushed, keys: self.shard.index().keys(), whole: self.needs_whole }
+        Standing { lineage, flushed, keys: self.shard.index().keys(), whole: self.needs_whole, damaged: self.damage.tell(&self.shard) }
     }
 
     fn save_divergent(&self, above: Lsn) -> Result<(), LinkError> {
@@ -265,6 +272,9 @@ impl Following {
         self.value = None;
         self.shard = install(&self.server, &self.root, &self.shard, history).await?;
         self.needs_whole = false;
+        if self.damage.mended() {
+            self.server.update_replication(|status| status.repairs += 1);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! Two threads with a runtime each, so that neither holds up the workers: one sends to all replicas, one follows the primary. Reading the log
 //! or applying entries may wait for the medium; that holds up links, and nobody else.
 
+mod damage;
 mod dial;
 mod failover;
 mod feeds;

@@ -192,6 +192,7 @@ impl Feed {
         };
         let common = common_prefix(&lineage, &hello.lineage);
         let plan = match plan {
+            Plan::Continue { .. } if hello.damaged && common > Lsn(0) => Plan::Snapshot { common, divergent: false },
             Plan::Cut { to } if hello.whole => Plan::Snapshot { common: to, divergent: true },
             plan => plan,
         };

@@ -26,6 +26,7 @@ fn hello(lineage: Lineage) -> Message<'static> {
         keys: 1,
         force: false,
         whole: false,
+        damaged: false,
     })
 }
 
@@ -184,6 +185,14 @@ fn a_replica_that_a_difference_did_not_help_gets_everything() {
     link.told(Message::Hello(Hello { whole: true, ..said }));
     let actions = link.compared(Lineage { cleaned: Lsn(8), ..lineage(10) }, 0);
     assert_eq!(actions.last(), Some(&Action::OpenSnapshot { above: Lsn(0) }));
+}
+
+#[test]
+fn a_replica_that_is_level_and_damaged_gets_what_it_cannot_read() {
+    let mut link = Link::new();
+    let Message::Hello(said) = hello(lineage(5)) else { unreachable!() };
+    link.told(Message::Hello(Hello { damaged: true, ..said }));
+    assert_eq!(link.compared(lineage(5), 0).last(), Some(&Action::OpenSnapshot { above: Lsn(5) }));
 }
 
 #[test]

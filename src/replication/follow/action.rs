@@ -56,6 +56,8 @@ pub struct Standing {
     pub keys: u64,
     /// What differs did not do: it needs a whole snapshot.
     pub whole: bool,
+    /// Some of its log cannot be read any more: it wants that from the primary.
+    pub damaged: bool,
 }
 
 /// Why the last link was not made: for INFO.

@@ -130,6 +130,7 @@ impl Follow {
             keys: standing.keys,
             force: self.me.force,
             whole: standing.whole,
+            damaged: standing.damaged,
         };
         self.phase = Phase::Greeting(Box::new(standing));
         self.send(Message::Hello(hello), now, out);

@@ -39,7 +39,7 @@ impl Link {
         let mut out = Vec::new();
         link.0.connected(Millis(0), &mut out);
         assert_eq!(std::mem::take(&mut out), [Action::TellStanding]);
-        link.0.standing(Standing { flushed: lineage.last, lineage, keys, whole: false }, Millis(0), &mut out);
+        link.0.standing(Standing { flushed: lineage.last, lineage, keys, whole: false, damaged: false }, Millis(0), &mut out);
         assert!(matches!(out[..], [Action::Send(Message::Hello(_))]));
         link
     }

@@ -31,7 +31,7 @@ static REFUSE: Shape = flat(2);
 static CUT: Shape = flat(1);
 static FILE: Shape = flat(4);
 
-pub(super) static HELLO: Shape = Shape { fields: 9, nested: &[(6, &LINEAGE)] };
+pub(super) static HELLO: Shape = Shape { fields: 10, nested: &[(6, &LINEAGE)] };
 pub(super) static WELCOME: Shape = Shape { fields: 10, nested: &[(4, &LINEAGE), (7, &CONTINUE), (8, &SNAPSHOT), (9, &REFUSE), (10, &CUT)] };
 pub(super) static LISTING: Shape = Shape { fields: 5, nested: &[(4, &FILE)] };
 pub(super) static LACKING: Shape = flat(2);

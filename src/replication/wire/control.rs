@@ -155,6 +155,7 @@ fn hello(mut hello: proto::Hello) -> Result<Hello, WireError> {
         keys: hello.keys,
         force: hello.force,
         whole: hello.whole,
+        damaged: hello.damaged,
     })
 }
 
@@ -169,6 +170,7 @@ fn from_hello(hello: &Hello) -> proto::Hello {
         keys: hello.keys,
         force: hello.force,
         whole: hello.whole,
+        damaged: hello.damaged,
         ..Default::default()
     }
 }

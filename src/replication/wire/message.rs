@@ -49,6 +49,8 @@ pub struct Hello {
     pub force: bool,
     /// Whether it needs a whole snapshot: what differs did not do.
     pub whole: bool,
+    /// Whether some of its log cannot be read any more.
+    pub damaged: bool,
 }
 
 /// What is going to happen on a link.

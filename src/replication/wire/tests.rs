@@ -23,6 +23,7 @@ fn messages() -> Vec<Message<'static>> {
         keys: 12,
         force: true,
         whole: true,
+        damaged: true,
     };
     let welcome = |plan| Welcome {
         version: VERSION,
@@ -38,7 +39,7 @@ fn messages() -> Vec<Message<'static>> {
         File { name: "00000000000000000100-00000002.seg".into(), bytes: 128, sealed: false, from: 0 },
     ];
     vec![
-        Message::Hello(Hello { whole: false, force: false, ..hello.clone() }),
+        Message::Hello(Hello { whole: false, damaged: false, force: false, ..hello.clone() }),
         Message::Hello(hello),
         Message::Welcome(welcome(WelcomePlan::Continue { from: Lsn(100) })),
         Message::Welcome(welcome(WelcomePlan::Snapshot { id: SnapshotId(8), lsn: Lsn(150) })),

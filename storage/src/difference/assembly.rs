@@ -97,7 +97,9 @@ impl Assembly<'_> {
                     return Ok(false);
                 }
             }
-            match own.segment(segment.id()).filter(|entry| filtered.is_whole && is_sealed(entry)) {
+            // One that is damaged where no entry lies is written anew.
+            let stays = filtered.is_whole && !segment.is_bad();
+            match own.segment(segment.id()).filter(|entry| stays && is_sealed(entry)) {
                 Some(entry) => self.share(entry, &mut copy)?,
                 None => build.finish(segment.last_lsn().min(self.prefix), &mut copy)?,
             }

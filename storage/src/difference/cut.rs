@@ -16,6 +16,12 @@ use crate::types::{Lsn, SegmentId};
 const WINDOW: usize = 256;
 
 impl Shard {
+    /// Whether a segment of the log was found not to pass its checks, or not to be readable.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.log().segments().in_order().iter().any(|segment| segment.is_bad())
+    }
+
     /// Whether the log up to `prefix` holds all that it did when it ended there.
     #[must_use]
     pub fn can_be_cut(&self, prefix: Lsn) -> bool {

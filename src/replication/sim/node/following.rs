@@ -36,7 +36,7 @@ impl ModelNode {
             follow::Action::TellStanding => {
                 let disk = env.disk();
                 let (lineage, flushed, keys) = (disk.lineage(), Lsn(disk.flushed), disk.map().len() as u64);
-                replica.follow.standing(follow::Standing { lineage, flushed, keys, whole: false }, time.at, more);
+                replica.follow.standing(follow::Standing { lineage, flushed, keys, whole: false, damaged: false }, time.at, more);
             }
             follow::Action::SaveDivergent { above } => {
                 if self.setup.rules.divergence_is_saved {

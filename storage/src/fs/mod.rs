@@ -150,6 +150,12 @@ pub trait File: Send + Sync {
     /// Another handle of the same file.
     fn try_clone(&self) -> io::Result<Box<dyn File>>;
 
+    /// Has allocated bytes that were never written, and are about to be through a mapping, in the page cache as the zeros that they read as. A
+    /// hint.
+    fn zero_ahead(&self, _offset: u64, _len: usize) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Tells the system that reads come in no order, so that it reads nothing beside what was asked for. A hint.
     fn expect_random(&self) -> io::Result<()> {
         Ok(())

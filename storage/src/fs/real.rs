@@ -188,6 +188,8 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// Whether kernel and filesystem know it; as far as one can tell before it was tried.
 static DONTCACHE_WORKS: AtomicBool = AtomicBool::new(true);
+/// What is written ahead of those who write through mappings, at most at a time.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 const PAGE: u64 = 4096;
 
 #[derive(Debug)]
@@ -265,6 +267,10 @@ impl File for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+
+    fn zero_ahead(&self, offset: u64, len: usize) -> io::Result<()> {
+        self.file.write_all_at(&ZEROS[..len.min(ZEROS.len())], offset)
     }
 
     fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {

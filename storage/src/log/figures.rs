@@ -22,6 +22,10 @@ impl Counts {
         self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
     pub(super) fn appended_bytes(&self) -> u64 {
         self.appended_bytes.load(Ordering::Relaxed)
     }
@@ -88,7 +92,7 @@ impl Log {
             history: self.history,
             segments: segments.len() as u64,
             bytes: segments.iter().map(|segment| segment.map().written() as u64).sum(),
-            syncs: self.counts.syncs.load(Ordering::Relaxed),
+            syncs: self.counts.syncs(),
             last_sync_micros: self.counts.last_sync_micros.load(Ordering::Relaxed),
             poisoned: if self.durability.is_poisoned() { self.durability.poisoned_error().to_string() } else { String::new() },
             disk_full,

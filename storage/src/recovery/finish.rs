@@ -91,6 +91,7 @@ pub(super) fn start(
         spare_failed: false,
         reserved: false,
         populated: segment.map().written(),
+        populated_at: None,
         next_note: segment.map().written() as u32,
         segment,
         full,

@@ -49,11 +49,12 @@ fn every_mode_keeps_its_promise_under_faults() {
     }
     println!("{seed} seeds in {:?}: {sum:?}", start.elapsed());
     // What is never met is not tested.
-    let Figures { acknowledged, seen, promotions, snapshots, resumed, divergent, power_losses } = sum;
+    let Figures { acknowledged, seen, promotions, handovers, snapshots, resumed, divergent, power_losses } = sum;
     for (what, number) in [
         ("acknowledged", acknowledged),
         ("seen", seen),
         ("promotions", promotions),
+        ("handovers", handovers),
         ("snapshots", snapshots),
         ("resumed", resumed),
         ("divergent", divergent),
@@ -78,13 +79,15 @@ const SEMI_SYNC: u64 = 1;
 const SYNC: u64 = 2;
 
 /// Those that chance finds; the others are in [`scripted`].
-const BREACHES: [Breach; 11] = [
+const BREACHES: [Breach; 13] = [
     ("primary_waits_after_power_loss", |rules| rules.primary_waits_after_power_loss = false, SEMI_SYNC),
     ("promotions_are_numbered_apart", |rules| rules.promotions_are_numbered_apart = false, SEMI_SYNC),
     ("promotion_fences", |rules| rules.promotion_fences = false, SEMI_SYNC),
     ("who_lost_power_is_not_heard", |rules| rules.who_lost_power_is_not_heard = false, SEMI_SYNC),
     ("records_wait_for_the_promise", |rules| rules.records_wait_for_the_promise = false, SEMI_SYNC),
     ("absence_waits_for_the_promise", |rules| rules.absence_waits_for_the_promise = false, SYNC),
+    ("handover_fences", |rules| rules.handover_fences = false, SEMI_SYNC),
+    ("handover_survives_restarts", |rules| rules.handover_survives_restarts = false, SEMI_SYNC),
     ("members_are_remembered", |rules| rules.members_are_remembered = false, SYNC),
     ("only_members_are_promoted", |rules| rules.only_members_are_promoted = false, SYNC),
     ("divergence_is_saved", |rules| rules.divergence_is_saved = false, SYNC),

@@ -16,7 +16,11 @@ use crate::replication::wire::{ByeCode, Decoded, Limits, Message, SnapshotId, de
 use crate::sim::{Boot, ConnId, Env, Input, MILLI, Node};
 
 mod following;
+mod handover;
 mod serving;
+mod told;
+
+use handover::Handover;
 
 /// What clients and operators ask for.
 #[derive(Debug, Clone)]
@@ -39,6 +43,10 @@ pub enum Command {
         target: Option<usize>,
         force: bool,
     },
+    /// Hands the primary's part over to this node.
+    HandOver {
+        to: usize,
+    },
     /// Takes a member out of the in-sync set.
     Remove(usize),
 }
@@ -52,6 +60,8 @@ pub enum Output {
     Acknowledged(Entry),
     /// A client has seen this.
     Seen(Entry),
+    /// A primary heard that another has taken over.
+    HandedOver,
     /// A snapshot begins to come in, perhaps where an earlier one ended.
     Snapshot { resumed: bool },
 }
@@ -76,6 +86,9 @@ struct Primary {
     commit: Commit,
     pending: VecDeque<Entry>,
     epoch: EpochNumber,
+    /// Who is to take over as soon as it has everything, and until when that is waited for.
+    wish: Option<(usize, u64)>,
+    handover: Option<Handover>,
 }
 
 struct Replica {
@@ -178,43 +191,6 @@ fn now(env: &Env<'_, ModelNode>) -> Now {
 }
 
 impl ModelNode {
-    /// Whether it takes writes.
-    pub fn is_primary(&self) -> bool {
-        matches!(self.part, Part::Primary(_))
-    }
-
-    /// Whether it was a primary and waits for an operator.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self.part, Part::Waiting)
-    }
-
-    /// What clients may see.
-    pub fn readable(&self) -> Lsn {
-        match &self.part {
-            Part::Primary(primary) => primary.commit.committed(),
-            Part::Replica(replica) => replica.follow.readable(),
-            Part::Waiting => Lsn(0),
-        }
-    }
-
-    /// Of a primary: whether something of its own epoch is committed.
-    pub fn is_settled(&self, disk: &ModelDisk) -> bool {
-        let Part::Primary(primary) = &self.part else { return false };
-        disk.lineage().epoch().is_some_and(|epoch| primary.commit.committed() >= epoch.first)
-    }
-
-    /// Of a primary: its in-sync set.
-    pub fn members(&self) -> Option<Vec<usize>> {
-        let Part::Primary(primary) = &self.part else { return None };
-        Some(primary.commit.members().iter().map(|node| node.0 as usize).collect())
-    }
-
-    /// The node that it follows, and whether the log comes in.
-    pub fn following(&self) -> Option<(usize, bool)> {
-        let Part::Replica(replica) = &self.part else { return None };
-        replica.target.map(|target| (target, replica.follow.is_streaming()))
-    }
-
     fn mode(&self) -> Mode {
         self.setup.mode
     }
@@ -230,7 +206,7 @@ impl ModelNode {
         disk.append(entry);
         let epoch_first = if self.setup.rules.commits_own_epoch_first { first } else { Lsn(0) };
         let commit = Commit::new(self.mode(), epoch_first, members);
-        self.part = Part::Primary(Primary { commit, pending: VecDeque::new(), epoch: EpochNumber(number) });
+        self.part = Part::Primary(Primary { commit, pending: VecDeque::new(), epoch: EpochNumber(number), wish: None, handover: None });
         env.output(Output::Appended(entry));
         self.grew(env);
     }
@@ -289,6 +265,7 @@ impl ModelNode {
                 let number = if self.setup.rules.promotions_are_numbered_apart { epoch } else { env.disk().epoch() + 1 };
                 self.lead(number, env);
             }
+            Command::HandOver { to } => self.hand_over(to, env),
             Command::Follow { target, force } => self.follow(target, force, env),
             Command::Remove(node) => {
                 if let Part::Primary(primary) = &mut self.part {
@@ -319,6 +296,9 @@ impl ModelNode {
     }
 
     fn write(&mut self, key: u8, value: u64, delete: bool, env: &mut Env<'_, Self>) {
+        if self.is_fenced() {
+            return;
+        }
         let Part::Primary(primary) = &mut self.part else { return };
         let disk = env.disk();
         let epoch = *disk.lineage().epoch().expect("a primary has an epoch");
@@ -399,6 +379,7 @@ impl ModelNode {
 
     fn tick(&mut self, env: &mut Env<'_, Self>) {
         env.timer(20 * MILLI, TICK);
+        self.watch_handover(env);
         for conn in self.links.keys().copied().collect::<Vec<_>>() {
             self.room(conn, env);
             self.with_feed(conn, env, |feed, now, out| feed.tick(now, out));

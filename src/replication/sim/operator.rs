@@ -16,6 +16,10 @@ const RESTARTS: u32 = 1 << 16;
 pub struct Operator {
     pub primary: usize,
     pub promotions: u32,
+    /// Promotions and handovers: each has a number of its own.
+    numbers: u32,
+    /// Whom he has had take over in which epoch, until he knows what became of it.
+    taking_over: Option<(usize, u32)>,
     mode: Mode,
     rules: Rules,
     /// Sync: who can be promoted.
@@ -24,13 +28,14 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(mode: Mode, rules: Rules, nodes: usize) -> Self {
-        Self { primary: 0, promotions: 0, mode, rules, in_sync: (0..nodes).collect() }
+        Self { primary: 0, promotions: 0, numbers: 0, taking_over: None, mode, rules, in_sync: (0..nodes).collect() }
     }
 
     /// Looks at the nodes that he hears, each with this probability, and does what is to be done.
     pub fn step(&mut self, world: &mut World<ModelNode>, hears: f64, changes: bool) {
         let heard: Vec<usize> = (0..world.len()).filter(|node| world.answers(*node) && world.rng().random_bool(hears)).collect();
         self.learn_members(world, &heard);
+        self.learn_handover(world, &heard);
         let lost = !heard.contains(&self.primary) || world.node(self.primary).is_none_or(|node| !node.is_primary());
         if lost && (changes || hears >= 1.0) || changes && world.rng().random_bool(0.1) {
             self.promote(world, &heard);
@@ -40,7 +45,32 @@ impl Operator {
         if changes && matches!(self.mode, Mode::Sync { .. }) && world.rng().random_bool(0.1) {
             self.remove_one(world, &heard);
         }
+        if changes && !matches!(self.mode, Mode::Sync { .. }) && world.rng().random_bool(0.4) {
+            self.hand_over(world, &heard);
+        }
         self.point(world, &heard, changes);
+    }
+
+    /// Has the primary hand its part over to somebody.
+    fn hand_over(&mut self, world: &mut World<ModelNode>, heard: &[usize]) {
+        let to = world.any_node();
+        if to != self.primary && heard.contains(&self.primary) && self.taking_over.is_none() {
+            self.numbers += 1;
+            self.taking_over = Some((to, world.disk(self.primary).epoch()));
+            world.command(self.primary, Command::HandOver { to });
+        }
+    }
+
+    /// Whoever takes over is the primary from when he hears that it is one, in a later epoch: it may have been one before, and not know that it is
+    /// none any more (seed 217 of the first form of this). Until then it may be either.
+    fn learn_handover(&mut self, world: &World<ModelNode>, heard: &[usize]) {
+        let Some((to, epoch)) = self.taking_over else { return };
+        let leads = |node: usize| heard.contains(&node) && world.node(node).is_some_and(ModelNode::is_primary);
+        if leads(to) && world.disk(to).epoch() > epoch {
+            (self.primary, self.taking_over) = (to, None);
+        } else if leads(self.primary) && world.node(self.primary).is_some_and(|node| !node.is_handing_over()) {
+            self.taking_over = None;
+        }
     }
 
     /// The in-sync set is the primary's: it tells who was added, and was told who was removed.
@@ -82,8 +112,10 @@ impl Operator {
             _ => Vec::new(),
         };
         self.promotions += 1;
-        if world.command(winner, Command::Promote { epoch: self.promotions * RESTARTS, members }) {
+        self.numbers += 1;
+        if world.command(winner, Command::Promote { epoch: self.numbers * RESTARTS, members }) {
             self.primary = winner;
+            self.taking_over = None;
         }
     }
 

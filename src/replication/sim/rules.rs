@@ -31,6 +31,12 @@ pub struct Rules {
     pub records_wait_for_the_promise: bool,
     /// Who reads a key that is not there is told so when the last deletion in its stripe is promised.
     pub absence_waits_for_the_promise: bool,
+    /// A primary that has told a replica to take over takes no writes until it knows that the replica has not.
+    pub handover_fences: bool,
+    /// It takes writes again when the replica says that it will not take over, or follows again: not because it does not answer.
+    pub handover_waits_for_word: bool,
+    /// Nor does it when it was started again meanwhile.
+    pub handover_survives_restarts: bool,
     /// Sync: a restarted primary waits for the members that it had.
     pub members_are_remembered: bool,
     /// Sync: only members of the in-sync set are promoted.
@@ -51,6 +57,9 @@ impl Default for Rules {
             who_is_behind_takes_nothing: true,
             records_wait_for_the_promise: true,
             absence_waits_for_the_promise: true,
+            handover_fences: true,
+            handover_waits_for_word: true,
+            handover_survives_restarts: true,
             members_are_remembered: true,
             only_members_are_promoted: true,
         }

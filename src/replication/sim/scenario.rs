@@ -26,6 +26,7 @@ pub struct Figures {
     pub acknowledged: u64,
     pub seen: u64,
     pub promotions: u64,
+    pub handovers: u64,
     pub snapshots: u64,
     pub resumed: u64,
     pub divergent: u64,
@@ -37,6 +38,7 @@ impl AddAssign for Figures {
         self.acknowledged += other.acknowledged;
         self.seen += other.seen;
         self.promotions += other.promotions;
+        self.handovers += other.handovers;
         self.snapshots += other.snapshots;
         self.resumed += other.resumed;
         self.divergent += other.divergent;
@@ -132,6 +134,7 @@ impl Scenario {
             let pause = self.world.rng().random_range(1..20) * MILLI;
             self.world.run_until(self.world.now() + pause);
             self.client();
+            self.disturb_handover();
             if self.world.now() >= next_fault {
                 self.fault();
                 next_fault = self.world.now() + self.world.rng().random_range(20..800) * MILLI;
@@ -172,6 +175,22 @@ impl Scenario {
         }
     }
 
+    /// Handovers are short: chance alone hardly ever meets one.
+    fn disturb_handover(&mut self) {
+        let primary = self.operator.primary;
+        let Some(to) = self.world.node(primary).and_then(ModelNode::has_told) else { return };
+        match self.world.rng().random_range(0..20) {
+            0 => {
+                self.world.kill(primary);
+                self.world.restart(primary);
+            }
+            // The answer does not arrive, and then the link is over.
+            1 => self.world.partition(to, primary, true),
+            2 => self.world.disturb(),
+            _ => {}
+        }
+    }
+
     fn fault(&mut self) {
         let node = self.world.any_node();
         match self.world.rng().random_range(0..10) {
@@ -204,6 +223,7 @@ impl Scenario {
                 Output::Appended(entry) => drop(self.appended.insert(entry)),
                 Output::Acknowledged(entry) => self.acknowledged.push(entry),
                 Output::Seen(entry) => self.seen.push(entry),
+                Output::HandedOver => self.figures.handovers += 1,
                 Output::Snapshot { resumed } => {
                     self.figures.snapshots += 1;
                     self.figures.resumed += u64::from(resumed);

@@ -125,3 +125,26 @@ fn who_is_behind_makes_nobody_give_up_what_was_acknowledged() {
     let broken = Rules { who_is_behind_takes_nothing: false, ..Rules::default() };
     assert!(!keeps_what_it_acknowledged(broken), "the rule is what keeps it");
 }
+
+/// How many writes an old primary acknowledges after another has taken over, whose answer does not arrive.
+fn acknowledged_beside_the_new_primary(rules: Rules) -> usize {
+    let mut world = world(1, rules);
+    world.partition(1, 0, true);
+    assert!(world.command(0, Command::HandOver { to: 1 }));
+    world.run_until(world.now() + SECOND / 2);
+    assert!(world.node(1).is_some_and(ModelNode::is_primary), "it has taken over");
+    // Its link is over, for all that the old primary sees.
+    world.run_until(world.now() + SECOND);
+    world.outputs();
+    assert!(world.command(0, Command::Write { key: KEY, value: 1, delete: false }));
+    world.run_until(world.now() + 2 * SECOND);
+    let beside = |output: &Output| matches!(output, Output::Acknowledged(entry) if entry.key() == Some(KEY));
+    world.outputs().iter().filter(|(_, _, output)| beside(output)).count()
+}
+
+#[test]
+fn who_has_handed_over_takes_no_writes_because_nobody_answers() {
+    assert_eq!(acknowledged_beside_the_new_primary(Rules::default()), 0);
+    let broken = Rules { handover_waits_for_word: false, ..Rules::default() };
+    assert_eq!(acknowledged_beside_the_new_primary(broken), 1, "by its other replica, which the new primary does not know of");
+}

@@ -69,7 +69,7 @@ impl ModelNode {
                 entries.into_iter().for_each(|entry| env.disk().append(entry));
             }
             follow::Action::WriteValue { .. } => unreachable!("the model has no large values"),
-            follow::Action::TakeOver => unreachable!("the model's operators promote replicas themselves"),
+            follow::Action::TakeOver => self.take_over(env),
             follow::Action::Close(bye) => {
                 env.note(format_args!("follow ends: {bye:?}"));
                 if let Some(conn) = replica.conn.take() {

@@ -40,6 +40,7 @@ impl ModelNode {
                 }
                 return;
             }
+            feed::Action::TookOver(answer) => return self.answered(conn, &answer, env),
             feed::Action::Close(bye) => {
                 env.note(format_args!("feed {} ends: {bye:?}", conn.0));
                 return self.feed_ended(conn, env);
@@ -81,8 +82,9 @@ impl ModelNode {
             }
             feed::Action::GatherRecords(_) => unreachable!("the model has no differences"),
             feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
-            feed::Action::TookOver(_) => unreachable!("the model's operators promote replicas themselves"),
-            feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::Close(_) => unreachable!("handled above"),
+            feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::TookOver(_) | feed::Action::Close(_) => {
+                unreachable!("handled above")
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use esker_storage::difference::OpSet;
 use esker_storage::manifest::Epoch;
 use esker_storage::types::{EpochNumber, HistoryId, Lsn, WriterId};
 
@@ -9,6 +10,9 @@ use super::entry::{ENTRY, Entry, Op};
 use crate::replication::lineage::Lineage;
 use crate::replication::wire::{File, Listing, SnapshotId};
 use crate::sim::Disk;
+
+const LIVE: &str = "LIVE";
+const RECORDS: &str = "RECORDS";
 
 /// Entries that were set aside.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub struct Staging {
     pub source: u64,
     pub listing: Listing,
     pub files: BTreeMap<String, (Vec<u8>, bool, u64)>,
+    /// What comes in is what was lacking beside that.
+    pub is_lacking: bool,
 }
 
 /// What the operator said last.
@@ -30,6 +36,12 @@ pub struct Staging {
 pub enum Role {
     Primary,
     Replica(Option<usize>),
+}
+
+impl Staging {
+    fn live(&self) -> OpSet {
+        OpSet::decode(&self.files[LIVE].0).expect("a set of ops")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -156,7 +168,9 @@ impl ModelDisk {
         for entry in self.log.iter().rev() {
             // Only what is superseded by something that is not dropped by a loss of power, nor promised to nobody.
             let superseded = entry.lsn <= to && entry.key().is_none_or(|key| later.contains(&key));
-            if superseded {
+            // Nothing that it hides is left here.
+            let hides_nothing = entry.lsn <= to && matches!(entry.op, Op::Delete { .. });
+            if superseded || hides_nothing {
                 self.dropped.push(*entry)
             } else {
                 kept.push(*entry)
@@ -178,16 +192,21 @@ impl ModelDisk {
         Some(self.log[at..].iter().take((most / ENTRY).max(1)).copied().collect())
     }
 
-    /// The log as files of 8 entries, the last of them not sealed.
-    pub fn snapshot(&self, id: SnapshotId) -> (Listing, Vec<Vec<u8>>) {
+    /// The log above an LSN as files of 8 entries, the last of them not sealed, and, if it is not all of the log, what lives up to there.
+    pub fn snapshot(&self, id: SnapshotId, above: u64) -> (Listing, Vec<Vec<u8>>) {
         let (mut files, mut contents) = (Vec::new(), Vec::new());
-        let chunks: Vec<&[Entry]> = self.log.chunk_by(|one, other| one.lsn / 8 == other.lsn / 8).collect();
-        for chunk in &chunks {
+        if above > 0 {
+            let live = self.live(above).encode();
+            files.push(File { name: LIVE.to_owned(), bytes: live.len() as u64, sealed: false, from: 0 });
+            contents.push(live);
+        }
+        let sent = &self.log[self.log.partition_point(|entry| entry.lsn <= above)..];
+        for chunk in sent.chunk_by(|one, other| one.lsn / 8 == other.lsn / 8) {
             let mut bytes = Vec::new();
             chunk.iter().for_each(|entry| entry.encode(&mut bytes));
             let first = chunk[0].lsn / 8 * 8;
             // As a real segment: what is sealed was synced before, and another log's files have other names.
-            let sealed = first + 8 <= self.flushed.min(self.last);
+            let sealed = first > above && first + 8 <= self.flushed.min(self.last);
             let generation = self.logs * 1000 + if first <= self.cleaned { u64::from(self.generation) } else { 0 };
             files.push(File { name: format!("{first:020}-{generation:08}.seg"), bytes: bytes.len() as u64, sealed, from: 0 });
             contents.push(bytes);
@@ -201,7 +220,37 @@ impl ModelDisk {
             manifest.extend(epoch.writer.0.to_le_bytes());
             manifest.extend(epoch.first.0.to_le_bytes());
         }
-        (Listing { id, lsn: Lsn(self.last), manifest, files, above: Lsn(0) }, contents)
+        (Listing { id, lsn: Lsn(self.last), manifest, files, above: Lsn(above) }, contents)
+    }
+
+    /// What lives up to an LSN.
+    fn live(&self, prefix: u64) -> OpSet {
+        let (mut live, mut later) = (OpSet::default(), BTreeSet::new());
+        for entry in self.log.iter().rev() {
+            let is_newest = entry.key().is_some_and(|key| later.insert(key));
+            if is_newest && entry.lsn <= prefix && matches!(entry.op, Op::Put { .. }) {
+                live.insert(Lsn(entry.lsn), 0);
+            }
+        }
+        live
+    }
+
+    /// Those of some entries that are there.
+    pub fn records(&self, id: SnapshotId, ops: &OpSet) -> (Listing, Vec<Vec<u8>>) {
+        let mut bytes = Vec::new();
+        self.log.iter().filter(|entry| ops.contains(Lsn(entry.lsn), 0)).for_each(|entry| entry.encode(&mut bytes));
+        let files = vec![File { name: RECORDS.to_owned(), bytes: bytes.len() as u64, sealed: false, from: 0 }];
+        (Listing { id, lsn: Lsn(0), manifest: Vec::new(), files, above: Lsn(1) }, vec![bytes])
+    }
+
+    /// Takes up a listing of what was lacking beside what is staged; false if it is another.
+    pub fn stage_records(&mut self, listing: &Listing) -> bool {
+        let is_records = listing.files.len() == 1 && listing.files[0].name == RECORDS;
+        if let Some(staging) = self.staging.as_mut().filter(|_| is_records) {
+            staging.files.insert(RECORDS.to_owned(), (Vec::new(), false, listing.files[0].bytes));
+            staging.is_lacking = true;
+        }
+        is_records
     }
 
     /// How much of each file of a listing is there already.
@@ -215,13 +264,13 @@ impl ModelDisk {
             there.push(kept.len() as u64);
             files.insert(file.name.clone(), (kept, file.sealed, file.bytes));
         }
-        self.staging = Some(Staging { source, listing: listing.clone(), files });
+        self.staging = Some(Staging { source, listing: listing.clone(), files, is_lacking: false });
         there
     }
 
     pub fn write_piece(&mut self, file: u32, offset: u64, raw: &[u8]) {
         let staging = self.staging.as_mut().expect("staging");
-        let name = &staging.listing.files[file as usize].name;
+        let name = if staging.is_lacking { RECORDS } else { &staging.listing.files[file as usize].name };
         let (content, ..) = staging.files.get_mut(name).expect("a file of the listing");
         assert_eq!(content.len() as u64, offset, "in order");
         content.extend(raw);
@@ -236,11 +285,29 @@ impl ModelDisk {
         self.logs += 1;
     }
 
-    /// Puts the staged log in place of this one.
-    pub fn install(&mut self) {
+    /// What lives up to where a staged difference begins, and is neither here nor staged.
+    pub fn lacking(&self) -> Option<OpSet> {
+        let staging = self.staging.as_ref().filter(|staging| !staging.is_lacking && staging.listing.above > Lsn(0))?;
+        let mut lacking = staging.live();
+        self.log.iter().for_each(|entry| lacking.remove(Lsn(entry.lsn), 0));
+        Some(lacking).filter(|lacking| !lacking.is_empty())
+    }
+
+    /// Puts the staged log in place of this one. `drops`: what of this one does not live goes.
+    pub fn install(&mut self, drops: bool) {
         let staging = self.staging.take().expect("staging");
         let mut log = Vec::new();
-        for file in &staging.listing.files {
+        let above = staging.listing.above.0;
+        if above > 0 {
+            let live = staging.live();
+            let prefix = self.log.iter().filter(|entry| entry.lsn <= above);
+            let (kept, gone): (Vec<&Entry>, Vec<&Entry>) = prefix.partition(|entry| !drops || live.contains(Lsn(entry.lsn), 0));
+            self.dropped.extend(gone);
+            log.extend(kept);
+            log.extend(staging.files.get(RECORDS).into_iter().flat_map(|(content, ..)| Entry::decode_all(content)));
+            log.sort_by_key(|entry| entry.lsn);
+        }
+        for file in staging.listing.files.iter().filter(|file| file.name != LIVE) {
             let (content, _, bytes) = &staging.files[&file.name];
             assert_eq!(content.len() as u64, *bytes, "a file is whole");
             log.extend(Entry::decode_all(content));
@@ -248,7 +315,7 @@ impl ModelDisk {
         let manifest = &staging.listing.manifest;
         let number = |at: usize| u64::from_le_bytes(manifest[at..at + 8].try_into().unwrap());
         self.history = u128::from_le_bytes(manifest[..16].try_into().unwrap());
-        self.cleaned = number(16);
+        self.cleaned = number(16).max(above);
         // Names are given once on each node.
         self.generation = self.generation.max(number(24) as u32) + 1;
         let epoch = |bytes: &[u8]| Epoch {

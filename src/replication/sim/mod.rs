@@ -49,7 +49,7 @@ fn every_mode_keeps_its_promise_under_faults() {
     }
     println!("{seed} seeds in {:?}: {sum:?}", start.elapsed());
     // What is never met is not tested.
-    let Figures { acknowledged, seen, promotions, handovers, snapshots, resumed, divergent, power_losses } = sum;
+    let Figures { acknowledged, seen, promotions, handovers, snapshots, resumed, differences, lacking, divergent, power_losses } = sum;
     for (what, number) in [
         ("acknowledged", acknowledged),
         ("seen", seen),
@@ -57,6 +57,8 @@ fn every_mode_keeps_its_promise_under_faults() {
         ("handovers", handovers),
         ("snapshots", snapshots),
         ("resumed", resumed),
+        ("differences", differences),
+        ("lacking", lacking),
         ("divergent", divergent),
         ("power losses", power_losses),
     ] {
@@ -75,11 +77,12 @@ fn a_seed_always_gives_the_same_run() {
 /// A rule by name, the way to break it, and the remainder of the seeds of the mode in which it matters.
 type Breach = (&'static str, fn(&mut Rules), u64);
 
+const ASYNC: u64 = 0;
 const SEMI_SYNC: u64 = 1;
 const SYNC: u64 = 2;
 
 /// Those that chance finds; the others are in [`scripted`].
-const BREACHES: [Breach; 13] = [
+const BREACHES: [Breach; 15] = [
     ("primary_waits_after_power_loss", |rules| rules.primary_waits_after_power_loss = false, SEMI_SYNC),
     ("promotions_are_numbered_apart", |rules| rules.promotions_are_numbered_apart = false, SEMI_SYNC),
     ("promotion_fences", |rules| rules.promotion_fences = false, SEMI_SYNC),
@@ -91,6 +94,8 @@ const BREACHES: [Breach; 13] = [
     ("members_are_remembered", |rules| rules.members_are_remembered = false, SYNC),
     ("only_members_are_promoted", |rules| rules.only_members_are_promoted = false, SYNC),
     ("divergence_is_saved", |rules| rules.divergence_is_saved = false, SYNC),
+    ("what_does_not_live_goes", |rules| rules.what_does_not_live_goes = false, ASYNC),
+    ("what_lives_is_asked_for", |rules| rules.what_lives_is_asked_for = false, ASYNC),
     ("promotion_hears_enough", |rules| rules.promotion_hears_enough = false, SEMI_SYNC),
     ("promotion_takes_the_highest", |rules| rules.promotion_takes_the_highest = false, SEMI_SYNC),
 ];

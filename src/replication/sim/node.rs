@@ -63,7 +63,9 @@ pub enum Output {
     /// A primary heard that another has taken over.
     HandedOver,
     /// A snapshot begins to come in, perhaps where an earlier one ended.
-    Snapshot { resumed: bool },
+    Snapshot { resumed: bool, above: u64 },
+    /// What differs does not do alone.
+    Lacking,
 }
 
 /// What all nodes of a run have in common.
@@ -352,12 +354,18 @@ impl ModelNode {
                 if !matches!(&self.part, Part::Replica(replica) if replica.conn.is_some()) {
                     return;
                 }
+                let rules = self.setup.rules.clone();
+                let lacking = env.disk().lacking().filter(|_| token >> 32 == INSTALL && rules.what_lives_is_asked_for);
+                if let Some(lacking) = lacking {
+                    env.output(Output::Lacking);
+                    return self.with_follow(env, |replica, now, out| replica.follow.lacks(lacking.encode(), now.at, out));
+                }
                 // Whoever follows this node follows another log from here on.
                 self.leave_all(ByeCode::RoleChanged, env);
                 if token >> 32 == CUT {
-                    env.disk().cut(self.cut_to)
+                    env.disk().cut(self.cut_to);
                 } else {
-                    env.disk().install()
+                    env.disk().install(rules.what_does_not_live_goes);
                 }
                 self.with_follow(env, |replica, now, out| replica.follow.installed(now.at, out));
             }

@@ -15,6 +15,11 @@ pub struct Rules {
     pub promotions_are_numbered_apart: bool,
     /// What a log holds beyond another is saved before it is given up.
     pub divergence_is_saved: bool,
+    /// Of what it has of the common prefix a replica that is given a difference keeps only what lives at the primary: of what was deleted
+    /// there, no tombstone may be left.
+    pub what_does_not_live_goes: bool,
+    /// What lives at the primary, and was dropped here on account of entries that are given up, is asked for.
+    pub what_lives_is_asked_for: bool,
     /// Semi-sync: a promotion hears n - k + 1 replicas.
     pub promotion_hears_enough: bool,
     /// A promotion takes the highest (epoch, last LSN) of those it hears.
@@ -50,6 +55,8 @@ impl Default for Rules {
             commits_own_epoch_first: true,
             promotions_are_numbered_apart: true,
             divergence_is_saved: true,
+            what_does_not_live_goes: true,
+            what_lives_is_asked_for: true,
             promotion_hears_enough: true,
             promotion_takes_the_highest: true,
             promotion_fences: true,

@@ -29,6 +29,8 @@ pub struct Figures {
     pub handovers: u64,
     pub snapshots: u64,
     pub resumed: u64,
+    pub differences: u64,
+    pub lacking: u64,
     pub divergent: u64,
     pub power_losses: u64,
 }
@@ -41,6 +43,8 @@ impl AddAssign for Figures {
         self.handovers += other.handovers;
         self.snapshots += other.snapshots;
         self.resumed += other.resumed;
+        self.differences += other.differences;
+        self.lacking += other.lacking;
         self.divergent += other.divergent;
         self.power_losses += other.power_losses;
     }
@@ -224,10 +228,11 @@ impl Scenario {
                 Output::Acknowledged(entry) => self.acknowledged.push(entry),
                 Output::Seen(entry) => self.seen.push(entry),
                 Output::HandedOver => self.figures.handovers += 1,
-                Output::Snapshot { resumed } => {
-                    self.figures.snapshots += 1;
+                Output::Snapshot { resumed, above } => {
+                    *(if above > 0 { &mut self.figures.differences } else { &mut self.figures.snapshots }) += 1;
                     self.figures.resumed += u64::from(resumed);
                 }
+                Output::Lacking => self.figures.lacking += 1,
             }
         }
     }

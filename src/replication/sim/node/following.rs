@@ -51,10 +51,13 @@ impl ModelNode {
                 env.sync(token);
             }
             follow::Action::BeginStaging(listing) => {
+                if env.disk().stage_records(listing) {
+                    return replica.follow.staged(&[0], time.at, more);
+                }
                 let source = replica.follow.primary().map_or(0, |node| node.0);
                 let there = env.disk().stage(source, listing);
                 env.note(format_args!("stages {} files of {source}, has {there:?}", listing.files.len()));
-                env.output(Output::Snapshot { resumed: there.iter().any(|bytes| *bytes > 0) });
+                env.output(Output::Snapshot { resumed: there.iter().any(|bytes| *bytes > 0), above: listing.above.0 });
                 replica.follow.staged(&there, time.at, more);
             }
             follow::Action::WritePiece(piece) => env.disk().write_piece(piece.file, piece.offset, piece.raw),

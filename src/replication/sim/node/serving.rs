@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use esker_storage::difference::OpSet;
 use esker_storage::types::Lsn;
 
 use super::{ModelNode, Part, now, send};
@@ -53,10 +54,9 @@ impl ModelNode {
             feed::Action::Send(message) => send(conn, &message, env),
             feed::Action::Pin(lsn) => link.pin = lsn,
             feed::Action::Compare => link.feed.compared(standing.expect("looked up above"), time, more),
-            // The model has no differences: what a replica needs it gets whole.
-            feed::Action::OpenSnapshot { .. } => {
+            feed::Action::OpenSnapshot { above } => {
                 self.snapshots += 1;
-                let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots));
+                let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots), above.0);
                 link.snapshot = Some((listing.id, files));
                 link.feed.snapshot_opened(listing, time, more);
             }
@@ -80,7 +80,11 @@ impl ModelNode {
                 };
                 link.feed.log_read(read, time, more);
             }
-            feed::Action::GatherRecords(_) => unreachable!("the model has no differences"),
+            feed::Action::GatherRecords(lacking) => {
+                let (listing, files) = env.disk().records(lacking.id, &OpSet::decode(&lacking.ops).expect("a set of ops"));
+                link.snapshot = Some((listing.id, files));
+                link.feed.records_gathered(listing, time, more);
+            }
             feed::Action::SendValue { .. } => unreachable!("the model has no large values"),
             feed::Action::Joined { .. } | feed::Action::Progress(_) | feed::Action::TookOver(_) | feed::Action::Close(_) => {
                 unreachable!("handled above")

@@ -1,5 +1,7 @@
 //! Where a shard and the copies of it lie in a data directory, and files that only copies on their way have.
 
+use crate::error::{Result, StorageError};
+use crate::fs::Directory;
 use crate::types::ShardId;
 
 /// Where a snapshot arrives.
@@ -32,4 +34,13 @@ impl Places {
             arrived: format!("{INCOMING}/difference-{shard}"),
         }
     }
+}
+
+/// Writes a file, onto the medium.
+pub(crate) fn store(directory: &dyn Directory, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = directory.path(name);
+    let file = directory.create(name).map_err(StorageError::io("create", &path))?;
+    file.allocate(0, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
+    file.write_at(0, bytes).map_err(StorageError::io("write", &path))?;
+    file.sync_all().map_err(StorageError::io("sync", &path))
 }

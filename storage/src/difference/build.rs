@@ -2,9 +2,10 @@
 
 use crate::codec::DecodeError;
 use crate::codec::entry::EntryView;
-use crate::error::{Result, StorageError};
+use crate::error::Result;
 use crate::fs::Directory;
 use crate::manifest::{SegmentEntry, SegmentState};
+use crate::places::store;
 use crate::segment::names::FileName;
 use crate::segment::{FooterBuilder, SegmentHeader, SegmentKind};
 use crate::types::Lsn;
@@ -51,13 +52,4 @@ impl Build {
         let SegmentHeader { segment_id: id, generation, base_lsn: base, stamp, .. } = header;
         Ok(Some(SegmentEntry { id, generation, kind: SegmentKind::Log, state, base, stamp }))
     }
-}
-
-/// Writes a file, onto the medium.
-pub(super) fn store(directory: &dyn Directory, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = directory.path(name);
-    let file = directory.create(name).map_err(StorageError::io("create", &path))?;
-    file.allocate(0, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
-    file.write_at(0, bytes).map_err(StorageError::io("write", &path))?;
-    file.sync_all().map_err(StorageError::io("sync", &path))
 }

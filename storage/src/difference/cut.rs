@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::build::store;
 use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::log::{Frames, Segment};
 use crate::manifest::{Manifest, SegmentEntry, SegmentState};
-use crate::places::{INCOMING, Places};
+use crate::places::{INCOMING, Places, store};
 use crate::segment::names::FileName;
 use crate::shard::Shard;
 use crate::types::{Lsn, SegmentId};

@@ -11,7 +11,7 @@ use crate::difference::{Assembled, Assembly};
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
 use crate::manifest::Manifest;
-use crate::places::{INCOMING, LIVE, Places, RECORDS};
+use crate::places::{INCOMING, LIVE, Places, RECORDS, store};
 use crate::segment::names::{FileName, MANIFEST};
 use crate::shard::Shard;
 use crate::types::{Lsn, NodeId, ShardId};
@@ -97,7 +97,7 @@ impl Staging {
             staging.clear()?;
         }
         let sealed_now: Vec<_> = files.iter().filter(|file| file.sealed).map(|file| (file.name.clone(), file.bytes)).collect();
-        staging.store(SOURCE, &encode_source(origin, &sealed_now))?;
+        store(staging.directory.as_ref(), SOURCE, &encode_source(origin, &sealed_now))?;
         let there = files.iter().map(|file| {
             let same = file.sealed && sealed_then.contains(&(file.name.clone(), file.bytes));
             staging.expect(file, same)
@@ -134,14 +134,6 @@ impl Staging {
             self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))?;
         }
         Ok(())
-    }
-
-    fn store(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.directory.path(name);
-        let file = self.directory.create(name).map_err(StorageError::io("create", &path))?;
-        file.allocate(0, bytes.len() as u64).map_err(StorageError::io("allocate", &path))?;
-        file.write_at(0, bytes).map_err(StorageError::io("write", &path))?;
-        file.sync_all().map_err(StorageError::io("sync", &path))
     }
 
     /// Up to where of a file everything is there already.

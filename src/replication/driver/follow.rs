@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker_storage::error::StorageError;
 use esker_storage::fs::Directory;
 use esker_storage::shard::ValueReceiver;
 use esker_storage::snapshot::{Expected, Staging};
@@ -264,7 +265,11 @@ impl Following {
         let (root, shard) = (Arc::clone(&self.root), Arc::clone(&self.shard));
         let history = shard.log().lineage().history;
         let done = tokio::task::spawn_blocking(move || esker_storage::difference::cut(&root, &shard, to));
-        done.await.map_err(std::io::Error::other)?.inspect_err(|_| self.needs_whole = true)?;
+        match done.await.map_err(std::io::Error::other)? {
+            // Cleaned since that was decided: the next hello tells.
+            Err(error @ StorageError::NotInLog { .. }) => return Err(error.into()),
+            outcome => outcome.inspect_err(|_| self.needs_whole = true)?,
+        }
         self.put_in_service(Some(history)).await
     }
 

@@ -55,6 +55,8 @@ pub struct ModelDisk {
     pub last: u64,
     pub flushed: u64,
     pub cleaned: u64,
+    /// The highest entry on account of which others were dropped: after a difference its end, as what lives was told for then (seed 2154 without).
+    pub horizon: u64,
     pub generation: u32,
     /// Counts the logs that this node has had: a mark of one says nothing of another.
     pub logs: u64,
@@ -105,6 +107,7 @@ impl ModelDisk {
             last: 0,
             flushed: 0,
             cleaned: 0,
+            horizon: 0,
             generation: 1,
             logs: 0,
             divergent: Vec::new(),
@@ -122,7 +125,7 @@ impl ModelDisk {
             epochs,
             last: Lsn(self.last),
             cleaned: Lsn(self.cleaned),
-            horizon: Lsn(self.cleaned),
+            horizon: Lsn(self.horizon),
             ..Lineage::default()
         }
     }
@@ -180,6 +183,7 @@ impl ModelDisk {
         kept.reverse();
         self.log = kept;
         self.cleaned = to;
+        self.horizon = self.horizon.max(to);
         self.generation += 1;
     }
 
@@ -215,6 +219,7 @@ impl ModelDisk {
         manifest.extend(self.history.to_le_bytes());
         manifest.extend(self.cleaned.to_le_bytes());
         manifest.extend(u64::from(self.generation).to_le_bytes());
+        manifest.extend(self.horizon.to_le_bytes());
         for epoch in self.lineage().epochs {
             manifest.extend(epoch.number.0.to_le_bytes());
             manifest.extend(epoch.writer.0.to_le_bytes());
@@ -276,13 +281,16 @@ impl ModelDisk {
         content.extend(raw);
     }
 
-    /// Goes back to an LSN.
-    pub fn cut(&mut self, to: u64) {
-        assert!(to >= self.cleaned, "nothing that was there is missing");
+    /// Goes back to an LSN; false if what was there is not whole any more, as it was cleaned since that was decided.
+    pub fn cut(&mut self, to: u64) -> bool {
+        if to < self.cleaned.max(self.horizon) {
+            return false;
+        }
         self.log.retain(|entry| entry.lsn <= to);
         self.epochs.retain(|epoch| epoch.first.0 <= to);
         (self.last, self.flushed) = (to, to);
         self.logs += 1;
+        true
     }
 
     /// What lives up to where a staged difference begins, and is neither here nor staged.
@@ -316,6 +324,8 @@ impl ModelDisk {
         let number = |at: usize| u64::from_le_bytes(manifest[at..at + 8].try_into().unwrap());
         self.history = u128::from_le_bytes(manifest[..16].try_into().unwrap());
         self.cleaned = number(16).max(above);
+        let told_for = if above > 0 { staging.listing.lsn.0.max(self.horizon) } else { 0 };
+        self.horizon = number(32).max(told_for);
         // Names are given once on each node.
         self.generation = self.generation.max(number(24) as u32) + 1;
         let epoch = |bytes: &[u8]| Epoch {
@@ -323,7 +333,7 @@ impl ModelDisk {
             writer: WriterId(u64::from_le_bytes(bytes[4..12].try_into().unwrap())),
             first: Lsn(u64::from_le_bytes(bytes[12..20].try_into().unwrap())),
         };
-        self.epochs = manifest[32..].chunks(20).map(epoch).collect();
+        self.epochs = manifest[40..].chunks(20).map(epoch).collect();
         (self.log, self.last, self.flushed) = (log, staging.listing.lsn.0, staging.listing.lsn.0);
         self.logs += 1;
     }

@@ -355,15 +355,18 @@ impl ModelNode {
                     return;
                 }
                 let rules = self.setup.rules.clone();
-                let lacking = env.disk().lacking().filter(|_| token >> 32 == INSTALL && rules.what_lives_is_asked_for);
-                if let Some(lacking) = lacking {
+                let asks = token >> 32 == INSTALL && rules.what_lives_is_asked_for;
+                if let Some(lacking) = asks.then(|| env.disk().lacking()).flatten() {
                     env.output(Output::Lacking);
                     return self.with_follow(env, |replica, now, out| replica.follow.lacks(lacking.encode(), now.at, out));
                 }
                 // Whoever follows this node follows another log from here on.
                 self.leave_all(ByeCode::RoleChanged, env);
                 if token >> 32 == CUT {
-                    env.disk().cut(self.cut_to);
+                    if !env.disk().cut(self.cut_to) {
+                        let reason = "it was cleaned meanwhile";
+                        return self.with_follow(env, |replica, _, out| replica.follow.leave(ByeCode::Storage, reason, out));
+                    }
                 } else {
                     env.disk().install(rules.what_does_not_live_goes);
                 }

@@ -2,16 +2,18 @@
 and what a replica that follows costs the primary a request."""
 
 import subprocess
+import sys
 import threading
 import time
 from statistics import median
 
 import load
-from resp import ReplyError
+from resp import Connection, ReplyError
 from server import BOTH, Server
 
 SYNC = ["server", "cores", "keys", "full sync, s", "user MB/s", "primary's anonymous growth, MiB", "times esker's"]
 MANY = ["server", "replicas at once", "writes/s meanwhile", "all in sync after, s", "primary's anonymous growth, MiB"]
+BEHIND = ["the replica has", "esker sends", "keys", "level after, s"]
 COST = ["server", "work", "replicas", "requests/s", "CPU µs/request", "to that without"]
 # Bytes of a key and its value.
 USER = 116
@@ -32,6 +34,9 @@ def run(options, kinds, root, report):
     report.table(SYNC, sync_rows(options, kinds, root))
     report.line("%d replicas at once on %d keys, while redis-benchmark writes as fast as it can; both cores." % (options.replicas, options.many_keys))
     report.table(MANY, [many(options, kind.with_options(cores=BOTH), root) for kind in kinds])
+    for kind in (kind for kind in kinds if kind.is_esker):
+        report.line("Of those keys a tenth is deleted and a tenth written again while a replica is away, and the log is cleaned; one core.")
+        report.table(BEHIND, behind(options, kind, root))
     report.line("50 clients; the primary on one core, client and replica on the other.")
     report.table(COST, [row for kind in kinds for row in cost(options, kind, root)])
 
@@ -95,6 +100,52 @@ class Watch:
         self.running = False
         self.thread.join()
         return max(0, self.peak - self.before) / 2**20
+
+
+def behind(options, kind, root):
+    """A replica that comes back when cleaning has gone over what it lacks, and one that has nothing, in turn."""
+    kind = kind.with_options("--repl-backlog-ttl", "1")
+    had, nothing = [], []
+    with Server(kind, root) as primary:
+        load.fill(primary, options.keys)
+        for number in range(options.rounds):
+            with Server(kind.with_options("--replicaof", "127.0.0.1", str(primary.port)), root) as replica:
+                nothing.append(level(replica, primary))
+                replica.stop()
+                change(primary, options.keys, number)
+                replica.start(wait=False)
+                had.append(level(replica, primary))
+        sent = int(primary.info("stats")["sync_differences"])
+        if sent != options.rounds:
+            sys.exit("versus: %d of %d replicas were sent what differs" % (sent, options.rounds))
+    keys = options.keys - options.keys // 10 * options.rounds
+    return [["what was there before", "what differs", keys, "%.2f" % median(had)], ["nothing", "everything", keys, "%.2f" % median(nothing)]]
+
+
+def level(replica, primary):
+    start = time.monotonic()
+    wanted = primary.info("replication")["master_repl_offset"]
+    while True:
+        try:
+            found = replica.info("replication")
+            if found.get("master_link_status") == "up" and found["master_repl_offset"] == wanted:
+                return time.monotonic() - start
+        except (OSError, ConnectionError, ReplyError):
+            pass
+        time.sleep(0.005)
+
+
+def change(primary, keys, number):
+    tenth = keys // 10
+    with Connection(primary.port) as connection:
+        for start in range(tenth * number, tenth * (number + 1), 1000):
+            connection.command("DEL", *(load.key(one) for one in range(start, min(start + 1000, tenth * (number + 1)))))
+    load.fill(primary, keys, keys - tenth)
+    time.sleep(1.5)  # past repl-backlog-ttl
+    for _ in range(2):
+        primary.command("BGREWRITEAOF")
+        while primary.info("persistence")["aof_rewrite_in_progress"] != "0":
+            time.sleep(0.05)
 
 
 def many(options, kind, root):

@@ -250,8 +250,8 @@ impl Following {
             staging.finish(&listing.manifest, self.shard.node())?;
         } else {
             let assembled = assemble(staging, listing.clone(), &self.shard).await;
-            // Whatever the reason, all of it will do.
-            let (staging, lacking) = assembled.inspect_err(|_| self.needs_whole = true)?;
+            // All of it will do, and takes no less room.
+            let (staging, lacking) = assembled.inspect_err(|error| self.needs_whole = !error.is_disk_full())?;
             if let Some(lacking) = lacking {
                 tracing::info!(bytes = lacking.len(), "entries of this node's log are missing: they are asked for");
                 self.staging = Some((staging, listing));
@@ -268,7 +268,7 @@ impl Following {
         match done.await.map_err(std::io::Error::other)? {
             // Cleaned since that was decided: the next hello tells.
             Err(error @ StorageError::NotInLog { .. }) => return Err(error.into()),
-            outcome => outcome.inspect_err(|_| self.needs_whole = true)?,
+            outcome => outcome.inspect_err(|error| self.needs_whole = !error.is_disk_full())?,
         }
         self.put_in_service(Some(history)).await
     }

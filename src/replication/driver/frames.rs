@@ -35,6 +35,13 @@ pub(super) enum LinkError {
     Storage(#[from] esker_storage::error::StorageError),
 }
 
+impl LinkError {
+    /// Whether there was no room on the disk.
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_disk_full())
+    }
+}
+
 impl Frames {
     /// A connection on which `input` was read already.
     pub(super) fn new(stream: TcpStream, input: Vec<u8>, limits: Limits) -> Self {

@@ -79,8 +79,8 @@ impl Shipping {
             if above > Lsn(0) {
                 match difference(&shard, above, &is_over) {
                     Ok(snapshot) => return Ok((snapshot, above)),
-                    Err(StorageError::NotInLog { .. }) => tracing::warn!("cleaning does not rest: a replica is sent everything"),
-                    Err(error) => return Err(error),
+                    Err(error) if is_over.load(Ordering::Relaxed) => return Err(error),
+                    Err(error) => tracing::warn!("a replica is sent everything, as what differs cannot be told: {error}"),
                 }
             }
             whole(&shard).map(|snapshot| (snapshot, Lsn(0)))

@@ -93,6 +93,11 @@ impl Shared {
         self.signal.wait(Some(pause), |_| true)
     }
 
+    /// Whether everything is to be left as it is for now.
+    pub(super) fn rests(&self) -> bool {
+        self.pinned.load(Ordering::Acquire) == 0
+    }
+
     /// What was superseded above this LSN stays.
     pub(super) fn kept_from(&self) -> Lsn {
         Lsn(self.kept_from.load(Ordering::Acquire))

@@ -295,7 +295,8 @@ impl Worker {
             }
             budget::rate(Load { growth: look.growth, room, live })
         };
-        let wait = |pause| shared.wait(pause);
+        // Whoever has it rest has it give up the job, too: what it took of a core would be missing there.
+        let wait = |pause| shared.wait(pause) || shared.rests();
         let mut pace = Throttle { rate: &rate, wait: &wait, since: started, bytes: 0, waited: Duration::ZERO };
         let pin = self.shared.kept_from();
         let written = self.log.durability().written();

@@ -10,7 +10,7 @@ use super::filter::{filter, strike_out};
 use super::ops::OpSet;
 use super::records::Records;
 use crate::error::{Result, StorageError};
-use crate::fs::Directory;
+use crate::fs::{Directory, File};
 use crate::log::Segment;
 use crate::manifest::{Cleaned, Identity, Manifest, SegmentEntry, SegmentState, ValueSegments};
 use crate::places::{LIVE, Places, RECORDS};
@@ -55,11 +55,10 @@ impl Assembly<'_> {
         let arrived = self.directory(&self.places.arrived)?;
         let live = self.live(arrived.as_ref())?;
         let has_records = arrived.exists(RECORDS).map_err(StorageError::io("look for", arrived.path(RECORDS)))?;
-        let own = self.old.log().manifest.lock().clone();
-        // What was dropped on account of entries beyond the prefix may live.
-        let may_lack = own.cleaned.horizon > self.prefix || self.segments().any(|segment| segment.is_bad());
-        if may_lack && !has_records {
-            let missing = self.missing(&live);
+        let own = self.own();
+        if !has_records && own.may_lack(self.prefix) {
+            let mut missing = live.clone();
+            own.segments.iter().for_each(|segment| strike_out(segment, self.prefix, &mut missing));
             if !missing.is_empty() {
                 return Ok(Assembled::Lacks(missing));
             }
@@ -67,11 +66,26 @@ impl Assembly<'_> {
         self.root.remove_subdirectory(&self.places.target).map_err(StorageError::io("remove", self.root.path(&self.places.target)))?;
         let records = if has_records { Some(arrived.open_read_only(RECORDS)) } else { None };
         let records = records.transpose().map_err(StorageError::io("open", arrived.path(RECORDS)))?;
-        let copy = self.begin(&own, records)?;
-        if self.copy_own(&own, &live, copy)? || has_records { Ok(Assembled::Whole) } else { Ok(Assembled::Lacks(self.missing(&live))) }
+        let mut copy = self.begin(&own, records)?;
+        let missing = self.copy_own(&own, &live, &mut copy)?;
+        // With the records, what is missing has been superseded at the primary meanwhile.
+        if !has_records && !missing.is_empty() {
+            return Ok(Assembled::Lacks(missing));
+        }
+        self.finish(copy).map(|()| Assembled::Whole)
     }
 
-    fn begin(&self, own: &Manifest, records: Option<Box<dyn crate::fs::File>>) -> Result<Copy> {
+    /// What the own log is. Cleaning changes manifest and segments together, under the manifest's lock.
+    fn own(&self) -> Own {
+        let log = self.old.log();
+        let manifest = log.manifest.lock();
+        let mut segments = log.segments().in_order();
+        segments.retain(|segment| segment.base_lsn() <= Some(self.prefix));
+        Own { manifest: manifest.clone(), segments }
+    }
+
+    fn begin(&self, own: &Own, records: Option<Box<dyn File>>) -> Result<Copy> {
+        let Own { manifest: own, segments } = own;
         let identity = Identity { node: self.node, spare: None, ..own.identity };
         let mut manifest = Manifest { identity, segments: Vec::new(), checkpoint: None, clean_stop: None, ..self.sent.clone() };
         let ids = own.value_segments.ids.iter().chain(&self.sent.value_segments.ids).copied().collect::<HashSet<_>>();
@@ -80,35 +94,38 @@ impl Assembly<'_> {
             reached: self.sent.cleaned.reached.max(self.prefix),
             horizon: own.cleaned.horizon.max(self.sent.cleaned.horizon).max(self.lsn),
         };
-        let in_use = self.old.log().segments().in_order().iter().map(|segment| segment.id()).collect();
+        let in_use = segments.iter().map(|segment| segment.id()).collect();
         let records = Records::open(records, self.sent.clone())?;
         let limit = self.old.log().segment_size as usize;
         Ok(Copy { directory: self.directory(&self.places.target)?, manifest, in_use, records, limit })
     }
 
-    /// False: some of the own log could not be read, and was not among what the primary sent.
-    fn copy_own(&self, own: &Manifest, live: &OpSet, mut copy: Copy) -> Result<bool> {
-        for segment in self.segments() {
-            let mut build = Building::new(&segment, self.lsn);
-            let filtered = filter(&segment, self.prefix, live, &mut build, &mut copy)?;
+    /// Copies what lives of the own log, and what was sent beside it; what lives and was in neither.
+    fn copy_own(&self, own: &Own, live: &OpSet, copy: &mut Copy) -> Result<OpSet> {
+        let mut missing = live.clone();
+        for segment in &own.segments {
+            let mut build = Building::new(segment, self.lsn);
+            let filtered = filter(segment, self.prefix, live, &mut missing, &mut build, copy)?;
             if let Some(error) = filtered.failed {
                 tracing::warn!("a segment of this node is damaged, and what it held comes from the primary: {error}");
-                if copy.records.is_absent() {
-                    return Ok(false);
-                }
             }
             // One that is damaged where no entry lies is written anew.
             let stays = filtered.is_whole && !segment.is_bad();
-            match own.segment(segment.id()).filter(|entry| stays && is_sealed(entry)) {
-                Some(entry) => self.share(entry, &mut copy)?,
-                None => build.finish(segment.last_lsn().min(self.prefix), &mut copy)?,
+            match own.manifest.segment(segment.id()).filter(|entry| stays && is_sealed(entry)) {
+                Some(entry) => self.share(entry, copy)?,
+                None => build.finish(segment.last_lsn().min(self.prefix), copy)?,
             }
         }
-        self.copy_rest(&mut copy)?;
+        self.copy_rest(copy)?;
+        Ok(missing)
+    }
+
+    /// Adds what comes above the prefix, and makes the copy whole.
+    fn finish(&self, mut copy: Copy) -> Result<()> {
         adopt::adopt(self, &mut copy)?;
         self.share_values(&copy)?;
         copy.directory.sync().map_err(StorageError::io("sync", copy.directory.path("")))?;
-        copy.manifest.store(copy.directory.as_ref()).map(|()| true)
+        copy.manifest.store(copy.directory.as_ref())
     }
 
     /// What was sent and comes behind all that the own log holds of the prefix.
@@ -140,18 +157,6 @@ impl Assembly<'_> {
         OpSet::decode(&bytes).map_err(|error| StorageError::Corrupt { path, offset: 0, lsn: self.prefix, reason: error.to_string() })
     }
 
-    /// The own segments that hold something of the prefix.
-    fn segments(&self) -> impl Iterator<Item = Arc<Segment>> {
-        let prefix = self.prefix;
-        self.old.log().segments().in_order().into_iter().filter(move |segment| segment.base_lsn() <= Some(prefix))
-    }
-
-    fn missing(&self, live: &OpSet) -> OpSet {
-        let mut missing = live.clone();
-        self.segments().for_each(|segment| strike_out(&segment, self.prefix, &mut missing));
-        missing
-    }
-
     /// Takes a sealed segment as it is.
     fn share(&self, entry: &SegmentEntry, copy: &mut Copy) -> Result<()> {
         let name = FileName::Segment(entry.base, entry.generation).to_string();
@@ -177,6 +182,20 @@ impl Assembly<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The own log, as of one moment.
+struct Own {
+    manifest: Manifest,
+    /// Those that hold something of the prefix.
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Own {
+    /// Whether something may be missing that lives: dropped on account of entries beyond the prefix, or unreadable.
+    fn may_lack(&self, prefix: Lsn) -> bool {
+        self.manifest.cleaned.horizon > prefix || self.segments.iter().any(|segment| segment.is_bad())
     }
 }
 

@@ -20,8 +20,15 @@ pub(super) struct Filtered {
     pub(super) failed: Option<StorageError>,
 }
 
-/// Copies the entries of `segment` up to `prefix`: of ops on keys those in `live`. What was sent comes between them.
-pub(super) fn filter(segment: &Segment, prefix: Lsn, live: &OpSet, building: &mut Building, copy: &mut Copy) -> Result<Filtered> {
+/// Copies the entries of `segment` up to `prefix`: of ops on keys those in `live`, which are taken out of `missing`. What was sent comes between them.
+pub(super) fn filter(
+    segment: &Segment,
+    prefix: Lsn,
+    live: &OpSet,
+    missing: &mut OpSet,
+    building: &mut Building,
+    copy: &mut Copy,
+) -> Result<Filtered> {
     let mut filtered = Filtered { is_whole: true, failed: None };
     let mut frames = Frames::new(segment);
     let (mut fates, mut left) = (Vec::new(), Vec::new());
@@ -46,6 +53,7 @@ pub(super) fn filter(segment: &Segment, prefix: Lsn, live: &OpSet, building: &mu
             filtered.is_whole &= !insert_before(lsn, building, copy)?;
             fates.clear();
             fates.extend(entry.ops().map(|(_, op)| fate(live, lsn, op.header.code.has_key(), op.header.op_number())));
+            entry.ops().for_each(|(_, op)| missing.remove(lsn, op.header.op_number()));
             left.clear();
             rewrite(&entry, segment.seed(), &fates, &mut left);
             filtered.is_whole &= fates.iter().all(|fate| *fate == Fate::Keep);

@@ -121,11 +121,6 @@ impl Records {
         Ok(taken)
     }
 
-    /// Whether nothing was sent.
-    pub(super) fn is_absent(&self) -> bool {
-        self.file.is_none()
-    }
-
     /// The LSN of the next entry.
     pub(super) fn peek(&self) -> Option<Lsn> {
         self.next.as_ref().map(|(lsn, _)| *lsn)

@@ -66,6 +66,19 @@ impl Shard {
     }
 
     /// The same with the lock of the directory, if somebody has it already.
+    /// Recovers the shard of a directory, creating none of its threads, and closes it: the next open finds it as after a clean stop.
+    pub(crate) fn prepare(directory: &Arc<dyn crate::fs::Directory>, options: &Options) -> Result<()> {
+        let Recovered { log, index, .. } = crate::recovery::open(directory, options, None)?;
+        Self::end(&log, &index)
+    }
+
+    fn end(log: &Log, index: &Index) -> Result<()> {
+        super::background::note_replay_position(log, index);
+        log.close()?;
+        index.set_clean(true);
+        Ok(())
+    }
+
     pub(crate) fn open_locked(directory: &Arc<dyn crate::fs::Directory>, options: Options, lock: Option<LockGuard>) -> Result<Self> {
         let Recovered { log, index, values, report, lock } = crate::recovery::open(directory, &options, lock)?;
         let threads = Threads::start(&log)?;
@@ -440,10 +453,7 @@ impl Shard {
         }
         closed.set_closed();
         self.log.durability().check()?;
-        super::background::note_replay_position(&self.log, &self.index);
-        self.log.close()?;
-        self.index.set_clean(true);
-        Ok(())
+        Self::end(&self.log, &self.index)
     }
 
     /// Ends without a clean stop, as if the process had been killed: for tests of recovery.

@@ -39,7 +39,7 @@ pub fn exchange(root: &Arc<dyn Directory>, old: &Shard, aside: Aside, options: O
     let options = Options { role: Role::Replica, ..options };
     let Places { current, outgoing, target, .. } = Places::of(shard);
     let incoming = root.subdirectory(INCOMING).map_err(StorageError::io("open", root.path(INCOMING)))?;
-    Shard::open(&incoming, options.clone())?.close()?;
+    Shard::prepare(&incoming, &options)?;
     old.close()?;
     let lock = old.give_up_lock();
     let rename = |from: &str, to: &str| root.rename_subdirectory(from, to).map_err(StorageError::io("rename", root.path(from)));

@@ -87,7 +87,7 @@ impl Fixture {
         self.files.iter().for_each(|(file, bytes)| staging.write(&file.name, 0, bytes).unwrap());
         staging.finish(&self.manifest, NodeId(77)).unwrap();
         let empty = Shard::open(&root, options(Role::Replica)).unwrap();
-        (exchange(&root, &empty, Aside::Remove, options(Role::Replica)).unwrap().shard, directory)
+        (exchange(&root, &empty, Aside::Remove, options(Role::Replica), &|| true).unwrap().shard, directory)
     }
 
     /// The log since then, in pieces.

@@ -80,6 +80,9 @@ pub enum StorageError {
         /// The directory.
         path: PathBuf,
     },
+    /// The shard was closed, as another took its place or the node stops.
+    #[error("the log is closed")]
+    Closed,
     /// An fsync or a background write failed before; nothing is written any more until the shard is opened again.
     #[error("the log is poisoned: {reason}; restart after checking the disk")]
     Poisoned {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_storage::fs::Directory;
+use esker_storage::types::ShardId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -54,12 +55,25 @@ pub(super) async fn run(server: Arc<Server>, root: Arc<dyn Directory>, mut order
         }
         let Some(Order { target: wanted, done }) = order else { return };
         server.links.set_streaming(false);
+        server.links.works.order().await;
         let outcome = if wanted.is_some() && wanted == target { Ok(()) } else { obey(&server, wanted.as_ref()) };
         if outcome.is_ok() {
             target = wanted;
         }
+        if target.is_none() {
+            discard_copies(&root).await;
+        }
         // Whoever gave the order may be gone.
         drop(done.send(outcome));
+    }
+}
+
+/// Removes copies of the shard that nobody will take into service: what they share with it would stay on the disk.
+pub(super) async fn discard_copies(root: &Arc<dyn Directory>) {
+    let root = Arc::clone(root);
+    let discarded = tokio::task::spawn_blocking(move || esker_storage::snapshot::discard_copies(&root, ShardId(0)));
+    if let Ok(Err(error)) = discarded.await {
+        tracing::warn!("what is left of a snapshot stays on the disk: {error}");
     }
 }
 

@@ -11,7 +11,7 @@ use esker_storage::types::{EpochNumber, HistoryId, Lsn, NodeId, ShardId};
 use tokio::net::TcpStream;
 
 use super::damage::Damage;
-use super::dial::{Target, obey};
+use super::dial::{Target, discard_copies, obey};
 use super::frames::{Frames, LinkError};
 use super::install::{assemble, install};
 use super::keeper;
@@ -36,6 +36,8 @@ pub(super) struct Following {
     staging: Option<(Staging, Listing)>,
     /// What differs did not do.
     needs_whole: bool,
+    /// Nothing is left of copies that were not taken into service.
+    is_tidy: bool,
     damage: Damage,
     /// What arrives of a large value.
     value: Option<ValueReceiver>,
@@ -65,6 +67,7 @@ impl Following {
             follow,
             staging: None,
             needs_whole: false,
+            is_tidy: false,
             damage: Damage::default(),
             value: None,
             pause: Duration::ZERO,
@@ -93,6 +96,9 @@ impl Following {
                 () = tokio::time::sleep(until) => self.step(&mut frames, |follow, at, out| follow.tick(at, out)).await?,
             }
             self.tell_progress(&mut frames).await?;
+            if self.follow.is_streaming() && !std::mem::replace(&mut self.is_tidy, true) {
+                discard_copies(&self.root).await;
+            }
             if self.follow.is_streaming() && self.damage.is_found(&self.shard) {
                 tracing::warn!("some of this node's log is damaged: the primary is asked for it");
                 self.step(&mut frames, |follow, _, out| follow.leave(ByeCode::Storage, "its log is damaged", out)).await?;
@@ -220,6 +226,7 @@ impl Following {
     }
 
     fn stage(&mut self, listing: Listing) -> Result<Vec<u64>, LinkError> {
+        self.is_tidy = false;
         let source = self.follow.primary().unwrap_or(NodeId(0));
         let expected = |file: &File| Expected { name: file.name.clone(), bytes: file.bytes, sealed: file.sealed, from: file.from };
         let files: Vec<_> = listing.files.iter().map(expected).collect();
@@ -249,11 +256,13 @@ impl Following {
         if listing.above == Lsn(0) {
             staging.finish(&listing.manifest, self.shard.node())?;
         } else {
-            let assembled = assemble(staging, listing.clone(), &self.shard).await;
+            let assembled = assemble(&self.server, staging, listing.clone(), &self.shard).await;
             // All of it will do, and takes no less room.
             let (staging, lacking) = assembled.inspect_err(|error| self.needs_whole = !error.is_disk_full())?;
             if let Some(lacking) = lacking {
                 tracing::info!(bytes = lacking.len(), "entries of this node's log are missing: they are asked for");
+                // If that does not come about.
+                self.needs_whole = true;
                 self.staging = Some((staging, listing));
                 return Ok(Some(lacking));
             }
@@ -263,8 +272,11 @@ impl Following {
 
     async fn cut(&mut self, to: Lsn) -> Result<(), LinkError> {
         let (root, shard) = (Arc::clone(&self.root), Arc::clone(&self.shard));
-        let history = shard.log().lineage().history;
-        let done = tokio::task::spawn_blocking(move || esker_storage::difference::cut(&root, &shard, to));
+        let (history, works) = (shard.log().lineage().history, self.server.links.works.begin().await);
+        let done = tokio::task::spawn_blocking(move || {
+            let _works = works;
+            esker_storage::difference::cut(&root, &shard, to)
+        });
         match done.await.map_err(std::io::Error::other)? {
             // Cleaned since that was decided: the next hello tells.
             Err(error @ StorageError::NotInLog { .. }) => return Err(error.into()),
@@ -275,7 +287,8 @@ impl Following {
 
     async fn put_in_service(&mut self, history: Option<HistoryId>) -> Result<(), LinkError> {
         self.value = None;
-        self.shard = install(&self.server, &self.root, &self.shard, history).await?;
+        let installed = install(&self.server, &self.root, &self.shard, history).await;
+        self.shard = installed.inspect_err(|error| self.needs_whole = !error.is_disk_full())?;
         self.needs_whole = false;
         if self.damage.mended() {
             self.server.update_replication(|status| status.repairs += 1);

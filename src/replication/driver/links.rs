@@ -21,6 +21,7 @@ use super::feeds::{Feeds, Kept, PeerSocket};
 use super::keeper::{self, Keeper};
 use super::promise::{Promise, mode};
 use super::serve::serve;
+use super::works::Works;
 use crate::config::ReplicationMode;
 use crate::replication::lineage::Lineage;
 use crate::replication::status::ReplicaState;
@@ -47,6 +48,7 @@ pub struct Links {
     promise: Promise,
     pub(super) failovers: Failovers,
     pub(super) keeper: Keeper,
+    pub(super) works: Works,
     running: Mutex<Running>,
     streaming: AtomicBool,
     leads: AtomicBool,
@@ -71,6 +73,7 @@ impl Links {
             promise: Promise::new(workers),
             failovers: Failovers::default(),
             keeper,
+            works: Works::default(),
             running: Mutex::default(),
             streaming: AtomicBool::new(false),
             leads: AtomicBool::new(true),

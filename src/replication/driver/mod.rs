@@ -17,6 +17,7 @@ mod promise;
 mod readable;
 mod serve;
 mod shipping;
+mod works;
 
 pub use dial::Target;
 pub use feeds::{Listed, PeerSocket};

@@ -76,6 +76,8 @@ pub struct Follow {
     acked: Ack,
     unacknowledged: u64,
     committed: Lsn,
+    /// Up to where the log is the primary's, when a snapshot is on its way.
+    common: Lsn,
     primary_written: Lsn,
     primary_time: UnixMillis,
     epoch: EpochNumber,
@@ -100,6 +102,7 @@ impl Follow {
             acked: Ack::default(),
             unacknowledged: 0,
             committed: Lsn(0),
+            common: Lsn(0),
             primary_written: Lsn(0),
             primary_time: UnixMillis(0),
             epoch: EpochNumber(0),
@@ -208,6 +211,7 @@ impl Follow {
 
     fn snapshot(&mut self, id: SnapshotId, mine: &Plan, theirs: &Lineage, ours: &Lineage, out: &mut Vec<Action<'_>>) {
         let common = common_prefix(theirs, ours);
+        self.common = common;
         if let Plan::Cut { .. } | Plan::Snapshot { divergent: true, .. } = mine {
             self.phase = Phase::Saving(id, None);
             out.push(Action::SaveDivergent { above: common });
@@ -237,6 +241,9 @@ impl Follow {
     }
 
     fn listing(&mut self, listing: Listing, out: &mut Vec<Action<'_>>) -> Result<(), &'static str> {
+        if listing.above > Lsn(0) && listing.above != self.common {
+            return Err("a difference above another LSN than the logs have in common");
+        }
         let listing = Box::new(listing);
         match &mut self.phase {
             Phase::Saving(id, kept @ None) if *id == listing.id => *kept = Some(listing),

@@ -241,11 +241,11 @@ impl ModelDisk {
     }
 
     /// Those of some entries that are there.
-    pub fn records(&self, id: SnapshotId, ops: &OpSet) -> (Listing, Vec<Vec<u8>>) {
+    pub fn records(&self, id: SnapshotId, above: Lsn, ops: &OpSet) -> (Listing, Vec<Vec<u8>>) {
         let mut bytes = Vec::new();
         self.log.iter().filter(|entry| ops.contains(Lsn(entry.lsn), 0)).for_each(|entry| entry.encode(&mut bytes));
         let files = vec![File { name: RECORDS.to_owned(), bytes: bytes.len() as u64, sealed: false, from: 0 }];
-        (Listing { id, lsn: Lsn(0), manifest: Vec::new(), files, above: Lsn(1) }, vec![bytes])
+        (Listing { id, lsn: Lsn(0), manifest: Vec::new(), files, above }, vec![bytes])
     }
 
     /// Takes up a listing of what was lacking beside what is staged; false if it is another.

@@ -81,6 +81,8 @@ struct Link {
     feed: Feed,
     arriving: Vec<u8>,
     snapshot: Option<(SnapshotId, Vec<Vec<u8>>)>,
+    /// Of what a snapshot is.
+    above: Lsn,
     pin: Lsn,
 }
 
@@ -167,7 +169,7 @@ impl Node for ModelNode {
             Input::Accepted(conn) => {
                 let incarnation = Incarnation(u64::from(env.boot()));
                 let feed = Feed::new(self.setup.feed, NodeId(env.me() as u64), incarnation, now(env));
-                self.links.insert(conn, Link { feed, arriving: Vec::new(), snapshot: None, pin: Lsn(0) });
+                self.links.insert(conn, Link { feed, arriving: Vec::new(), snapshot: None, above: Lsn(0), pin: Lsn(0) });
             }
             Input::Connected(conn) => self.with_follow(env, |replica, now, out| {
                 if replica.conn == Some(conn) {

@@ -1,9 +1,10 @@
 //! Taking the primary's segments above the prefix: their entries are the log's own, their numbers are the replica's.
 
 use super::assembly::{Assembly, Building, Copy};
+use crate::codec::DecodeError;
 use crate::codec::checksum::ShardSeed;
 use crate::codec::entry::EntryView;
-use crate::codec::frame::{FRAME_START, FrameKind, FrameStart};
+use crate::codec::frame::{FrameKind, FrameStart};
 use crate::error::{Result, StorageError};
 use crate::fs::File;
 use crate::manifest::{SegmentEntry, SegmentState};
@@ -52,11 +53,11 @@ fn copy_above(assembly: &Assembly<'_>, entry: &SegmentEntry, copy: &mut Copy) ->
     let mut bytes = vec![0; file.len().map_err(StorageError::io("measure", file.path()))? as usize];
     file.read_at(0, &mut bytes).map_err(StorageError::io("read", file.path()))?;
     let seed = ShardSeed::new(assembly.sent.history_at(entry.base), assembly.sent.identity.shard);
-    let mut building = Building::at(assembly.prefix.next(), Lsn(0)).with_stamp(entry.stamp);
+    let mut building = Building::at(assembly.prefix.next(), assembly.lsn).with_stamp(entry.stamp);
     let mut at = assembly.offsets.get(&name).map_or(SEGMENT_HEADER, |offset| (*offset as usize).max(SEGMENT_HEADER));
     let mut last = assembly.prefix;
-    while let Some(frame) = bytes.get(at..).filter(|rest| rest.len() >= FRAME_START) {
-        let Ok(start) = FrameStart::parse(frame) else { break };
+    while let Some(frame) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let start = FrameStart::parse(frame).map_err(|error| corrupt(file.as_ref(), at, last, &error))?;
         match start.kind {
             FrameKind::Entry => {
                 let parsed = EntryView::parse(frame, seed).map_err(|error| corrupt(file.as_ref(), at, last, &error))?;
@@ -66,7 +67,8 @@ fn copy_above(assembly: &Assembly<'_>, entry: &SegmentEntry, copy: &mut Copy) ->
                 }
             }
             FrameKind::FlushMark => {}
-            _ => break,
+            FrameKind::Footer => break,
+            FrameKind::PackedEntries => return Err(corrupt(file.as_ref(), at, last, &DecodeError::PackedEntries)),
         }
         at += start.len as usize;
     }
@@ -75,6 +77,6 @@ fn copy_above(assembly: &Assembly<'_>, entry: &SegmentEntry, copy: &mut Copy) ->
     building.finish(last, copy)
 }
 
-fn corrupt(file: &dyn File, at: usize, lsn: Lsn, error: &crate::codec::DecodeError) -> StorageError {
+fn corrupt(file: &dyn File, at: usize, lsn: Lsn, error: &DecodeError) -> StorageError {
     StorageError::Corrupt { path: file.path().to_owned(), offset: at as u64, lsn: lsn.next(), reason: error.to_string() }
 }

@@ -44,6 +44,10 @@ pub struct Assembly<'a> {
     pub(crate) lsn: Lsn,
     /// Where files begin of which the primary has not sent all.
     pub(crate) offsets: HashMap<String, u64>,
+    /// Large values that need not be sent, as they are here.
+    pub(crate) values: Vec<String>,
+    /// What was asked for.
+    pub(crate) asked: OpSet,
 }
 
 impl Assembly<'_> {
@@ -67,9 +71,11 @@ impl Assembly<'_> {
         let records = if has_records { Some(arrived.open_read_only(RECORDS)) } else { None };
         let records = records.transpose().map_err(StorageError::io("open", arrived.path(RECORDS)))?;
         let mut copy = self.begin(&own, records)?;
-        let missing = self.copy_own(&own, &live, &mut copy)?;
-        // With the records, what is missing has been superseded at the primary meanwhile.
-        if !has_records && !missing.is_empty() {
+        let mut missing = self.copy_own(&own, &live, &mut copy)?;
+        // Of what was asked for the rest has been superseded at the primary meanwhile.
+        missing.subtract(&self.asked);
+        if !missing.is_empty() {
+            missing.unite(&self.asked);
             return Ok(Assembled::Lacks(missing));
         }
         self.finish(copy).map(|()| Assembled::Whole)
@@ -88,8 +94,8 @@ impl Assembly<'_> {
         let Own { manifest: own, segments } = own;
         let identity = Identity { node: self.node, spare: None, ..own.identity };
         let mut manifest = Manifest { identity, segments: Vec::new(), checkpoint: None, clean_stop: None, ..self.sent.clone() };
-        let ids = own.value_segments.ids.iter().chain(&self.sent.value_segments.ids).copied().collect::<HashSet<_>>();
-        manifest.value_segments = ValueSegments { lsn: self.sent.value_segments.lsn, ids: ids.into_iter().collect() };
+        // Which of them are named is found when all of the log is read.
+        manifest.value_segments = ValueSegments::default();
         manifest.cleaned = Cleaned {
             reached: self.sent.cleaned.reached.max(self.prefix),
             horizon: own.cleaned.horizon.max(self.sent.cleaned.horizon).max(self.lsn),
@@ -109,8 +115,8 @@ impl Assembly<'_> {
             if let Some(error) = filtered.failed {
                 tracing::warn!("a segment of this node is damaged, and what it held comes from the primary: {error}");
             }
-            // One that is damaged where no entry lies is written anew.
-            let stays = filtered.is_whole && !segment.is_bad();
+            // One that is damaged where no entry lies is written anew, as one that stands for LSNs above the prefix.
+            let stays = filtered.is_whole && !segment.is_bad() && segment.last_lsn() <= self.prefix;
             match own.manifest.segment(segment.id()).filter(|entry| stays && is_sealed(entry)) {
                 Some(entry) => self.share(entry, copy)?,
                 None => build.finish(segment.last_lsn().min(self.prefix), copy)?,
@@ -176,9 +182,15 @@ impl Assembly<'_> {
             let directory = self.directory(from)?;
             let names = directory.list().map_err(StorageError::io("list", directory.path("")))?;
             for name in names.iter().filter(|name| matches!(FileName::parse(name), Some(FileName::Value(_)))) {
-                if !copy.directory.exists(name).map_err(StorageError::io("look for", copy.directory.path(name)))? {
+                if !copy.has(name)? {
                     self.link(&format!("{from}/{name}"), name)?;
                 }
+            }
+        }
+        for name in &self.values {
+            if !copy.has(name)? {
+                let source = std::io::Error::new(std::io::ErrorKind::NotFound, "a large value that was here is gone");
+                return Err(StorageError::io("find", copy.directory.path(name))(source));
             }
         }
         Ok(())
@@ -215,6 +227,10 @@ pub(super) struct Copy {
 }
 
 impl Copy {
+    fn has(&self, name: &str) -> Result<bool> {
+        self.directory.exists(name).map_err(StorageError::io("look for", self.directory.path(name)))
+    }
+
     /// A generation and an id for one more segment.
     pub(super) fn number(&mut self) -> Result<(Generation, SegmentId)> {
         let generation = self.manifest.identity.next_generation;
@@ -234,7 +250,6 @@ pub(super) struct Building {
     /// The LSN with which the next one begins.
     base: Lsn,
     stamp: u64,
-    judged: UnixMillis,
     seen: Lsn,
 }
 
@@ -242,12 +257,12 @@ impl Building {
     /// In the place of an own segment.
     fn new(segment: &Segment, seen: Lsn) -> Self {
         let base = segment.base_lsn().unwrap_or_default();
-        Self { build: None, base, stamp: segment.stamp(), judged: segment.judged_at().unwrap_or_default(), seen }
+        Self { build: None, base, stamp: segment.stamp(), seen }
     }
 
     /// Where no segment was.
     pub(super) fn at(base: Lsn, seen: Lsn) -> Self {
-        Self { build: None, base, stamp: 0, judged: UnixMillis(0), seen }
+        Self { build: None, base, stamp: 0, seen }
     }
 
     /// With a place in the order of eviction.
@@ -286,7 +301,8 @@ impl Building {
             segment_id,
             epoch: epoch.map(|epoch| epoch.number).unwrap_or_default(),
             writer: epoch.map(|epoch| epoch.writer).unwrap_or_default(),
-            created: self.judged,
+            // Nothing that was evicted is known to be gone from it.
+            created: UnixMillis(0),
             stamp: self.stamp,
             size: copy.limit as u64,
             value_id: 0,

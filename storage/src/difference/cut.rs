@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Result, StorageError};
 use crate::fs::Directory;
 use crate::log::{Frames, Segment};
-use crate::manifest::{Manifest, SegmentEntry, SegmentState};
+use crate::manifest::{Manifest, SegmentEntry, SegmentState, ValueSegments};
 use crate::places::{INCOMING, Places, store};
 use crate::segment::names::FileName;
 use crate::shard::Shard;
@@ -52,6 +52,10 @@ pub fn cut(root: &Arc<dyn Directory>, old: &Shard, prefix: Lsn) -> Result<()> {
     manifest.identity.spare = None;
     manifest.clean_stop = None;
     manifest.checkpoint = manifest.checkpoint.filter(|checkpoint| checkpoint.lsn <= prefix);
+    if manifest.checkpoint.is_none() {
+        // Which of them are named is found when all of the log is read.
+        manifest.value_segments = ValueSegments::default();
+    }
     manifest.epochs.retain(|epoch| epoch.first <= prefix);
     manifest.segments.retain(|entry| entry.base <= prefix);
     let cutter = Cutter { root, places: &places, target: target.as_ref(), prefix };

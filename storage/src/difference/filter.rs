@@ -5,6 +5,7 @@ use super::assembly::{Building, Copy};
 use crate::codec::DecodeError;
 use crate::codec::checksum::ShardSeed;
 use crate::codec::entry::{EntryView, Fate, merge, rewrite};
+use crate::codec::op::OpCode;
 use crate::error::{Result, StorageError};
 use crate::log::{Frames, Segment};
 use crate::types::Lsn;
@@ -52,8 +53,8 @@ pub(super) fn filter(
             }
             filtered.is_whole &= !insert_before(lsn, building, copy)?;
             fates.clear();
-            fates.extend(entry.ops().map(|(_, op)| fate(live, lsn, op.header.code.has_key(), op.header.op_number())));
-            entry.ops().for_each(|(_, op)| missing.remove(lsn, op.header.op_number()));
+            fates.extend(entry.ops().map(|(_, op)| fate(live, lsn, op.header.code, op.header.op_number())));
+            strike(&entry, missing);
             left.clear();
             rewrite(&entry, segment.seed(), &fates, &mut left);
             filtered.is_whole &= fates.iter().all(|fate| *fate == Fate::Keep);
@@ -81,9 +82,18 @@ fn insert_before(lsn: Lsn, building: &mut Building, copy: &mut Copy) -> Result<b
     Ok(inserted)
 }
 
-/// What changes whole databases stays: keys that it acted on are not among those that live.
-fn fate(live: &OpSet, lsn: Lsn, has_key: bool, number: u32) -> Fate {
-    if !has_key || live.contains(lsn, number) { Fate::Keep } else { Fate::Drop }
+/// What changes whole databases stays: keys that it acted on are not among those that live. A tombstone never lives: one that stands where a record
+/// should was put there by cleaning, on account of what is given up.
+fn fate(live: &OpSet, lsn: Lsn, code: OpCode, number: u32) -> Fate {
+    let lives = code != OpCode::Tombstone && live.contains(lsn, number);
+    if !code.has_key() || lives { Fate::Keep } else { Fate::Drop }
+}
+
+/// Takes the ops of an entry out of what is missing.
+fn strike(entry: &EntryView<'_>, missing: &mut OpSet) {
+    for (_, op) in entry.ops().filter(|(_, op)| op.header.code != OpCode::Tombstone) {
+        missing.remove(entry.head().lsn, op.header.op_number());
+    }
 }
 
 /// An entry of which the replica had some ops and the primary has sent others.
@@ -105,8 +115,7 @@ pub(super) fn strike_out(segment: &Segment, prefix: Lsn, missing: &mut OpSet) {
     let mut frames = Frames::new(segment);
     while let Ok(window) = frames.window(WINDOW) {
         for (_, entry) in &window {
-            let lsn = entry.head().lsn;
-            entry.ops().for_each(|(_, op)| missing.remove(lsn, op.header.op_number()));
+            strike(entry, missing);
         }
         if window.last().is_none_or(|(_, entry)| entry.head().lsn >= prefix) {
             return;

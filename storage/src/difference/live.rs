@@ -77,6 +77,10 @@ impl Walk<'_> {
         let mut asked = Vec::new();
         for (offset, entry) in window.iter().filter(|(_, entry)| entry.head().lsn <= self.prefix) {
             for (distance, op) in entry.ops().filter(|(_, op)| op.header.code != OpCode::Tombstone) {
+                if !op.header.code.has_key() && op.header.code != OpCode::EpochStart {
+                    // What changed whole databases decides what the others mean.
+                    self.live.insert(entry.head().lsn, op.header.op_number());
+                }
                 if let Some(place) = Place::of(&op, &tables, self.shard.log().key_hash_seed) {
                     asked.push((entry.head().lsn, Location::new(segment.id(), offset + distance), op, place));
                 }

@@ -51,6 +51,22 @@ impl OpSet {
         if number == 0 { self.first.contains(lsn.0) } else { self.behind.get(&lsn.0).is_some_and(|numbers| numbers.contains(number)) }
     }
 
+    /// Takes out all that are in another set.
+    pub fn subtract(&mut self, other: &Self) {
+        self.first -= &other.first;
+        for (lsn, numbers) in &other.behind {
+            numbers.iter().for_each(|number| self.remove(Lsn(*lsn), number));
+        }
+    }
+
+    /// Adds all that are in another set.
+    pub fn unite(&mut self, other: &Self) {
+        self.first |= &other.first;
+        for (lsn, numbers) in &other.behind {
+            *self.behind.entry(*lsn).or_default() |= numbers;
+        }
+    }
+
     /// The number of ops.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -156,6 +172,16 @@ mod tests {
         set.remove(Lsn(9), 0);
         assert!(set.is_empty());
         assert_eq!(set, OpSet::default());
+    }
+
+    #[test]
+    fn sets_are_united_and_subtracted() {
+        let (one, other) = (set(&[(1, 0), (1, 2), (9, 0), (9, 1)]), set(&[(1, 2), (9, 0), (20, 3)]));
+        let mut both = one.clone();
+        both.unite(&other);
+        assert_eq!(both, set(&[(1, 0), (1, 2), (9, 0), (9, 1), (20, 3)]));
+        both.subtract(&other);
+        assert_eq!(both, set(&[(1, 0), (9, 1)]));
     }
 
     #[test]

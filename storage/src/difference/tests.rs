@@ -15,8 +15,8 @@ use crate::options::Role;
 use crate::shard::Shard;
 use crate::shard::testing::run;
 use crate::snapshot::testing::{compare, open, operate, options, receive, resync, stream, values};
-use crate::snapshot::{Aside, Expected, exchange};
-use crate::types::{Db, Lsn, NodeId};
+use crate::snapshot::{Aside, Expected, Staging, exchange};
+use crate::types::{Db, Lsn, NodeId, ShardId};
 
 /// What it took.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ fn level(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, prefix: Lsn, r
     }
     let mut staging = receive(&snapshot, prefix, primary, root, usize::MAX);
     let mut taken = Taken { bytes: snapshot.files.iter().map(|file| file.bytes - file.from).sum(), lacked: 0 };
-    let assemble = |staging: &mut crate::snapshot::Staging| staging.assemble(old, &snapshot.manifest, snapshot.lsn, NodeId(77)).unwrap();
+    let assemble = |staging: &mut Staging| staging.assemble(old, &snapshot.manifest, snapshot.lsn, NodeId(77)).unwrap();
     if let Assembled::Lacks(ops) = assemble(&mut staging) {
         let ops = OpSet::decode(&ops.encode()).unwrap();
         taken.lacked = ops.len();
@@ -48,7 +48,7 @@ fn level(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, prefix: Lsn, r
         assert!(matches!(assemble(&mut staging), Assembled::Whole));
     }
     drop(staging);
-    let exchanged = exchange(root, old, Aside::Remove, options(Role::Replica)).unwrap();
+    let exchanged = exchange(root, old, Aside::Remove, options(Role::Replica), &|| true).unwrap();
     assert_eq!(exchanged.shard.written_lsn(), snapshot.lsn);
     (exchanged.shard, taken)
 }
@@ -137,7 +137,7 @@ fn a_log_is_cut_to_the_prefix_and_goes_on_from_there() {
         shard.become_replica();
         assert!(shard.can_be_cut(prefix));
         cut(&ours.directory(), &shard, prefix).unwrap();
-        let exchanged = exchange(&ours.directory(), &shard, Aside::Remove, options(Role::Replica)).unwrap().shard;
+        let exchanged = exchange(&ours.directory(), &shard, Aside::Remove, options(Role::Replica), &|| true).unwrap().shard;
         assert_eq!((exchanged.written_lsn(), exchanged.index().keys()), (prefix, keys));
         assert_eq!(values(&exchanged), before);
         exchanged.become_primary().unwrap();
@@ -170,6 +170,72 @@ fn what_was_dropped_on_account_of_divergent_entries_is_fetched() {
     let (old, taken) = level(&primary, &ours.directory(), &old, prefix, rng);
     same(&primary, &old, "after it");
     assert!(taken.lacked > 100 && has(&old, "k250"), "{taken:?}");
+}
+
+/// Was: a tombstone that cleaning had put in the place of a record, with its LSN, was taken for the record.
+#[test]
+fn what_was_evicted_beyond_the_prefix_and_cleaned_is_fetched() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let old = open(&ours.directory(), Role::Primary);
+    for _ in 0..2 {
+        // Written twice: of the first the tombstone of the second has to tell.
+        (0..2000).for_each(|n| put(&old, &format!("k{n}"), 1000));
+    }
+    let primary = resync(&old, &theirs.directory(), &open(&theirs.directory(), Role::Replica), Aside::Remove, rng).shard;
+    let prefix = old.written_lsn();
+    primary.become_primary().unwrap();
+    put(&primary, "more", 5);
+    old.set_eviction(Some(EvictionPolicy::S3_FIFO));
+    old.set_data_limit(1 << 20);
+    old.evict().unwrap();
+    assert!(old.eviction_figures().keys > 500);
+    (0..1500).for_each(|n| put(&old, &format!("n{n}"), 1000));
+    clean(&old);
+    old.become_replica();
+    let (old, _) = level(&primary, &ours.directory(), &old, prefix, rng);
+    same(&primary, &old, "after it");
+    assert!((0..2000).all(|n| has(&old, &format!("k{n}"))));
+}
+
+/// Was: the entry that says which database is which was lost with the segment, and with it all that was written since.
+#[test]
+fn a_flush_in_a_damaged_segment_is_fetched_too() {
+    let (theirs, ours) = (FaultyDirectory::new(), FaultyDirectory::new());
+    let rng = &mut StdRng::seed_from_u64(1);
+    let primary = open(&theirs.directory(), Role::Primary);
+    (0..50).for_each(|n| put(&primary, &format!("k{n}"), 10_000));
+    run(&primary, |txn| txn.flush(Db(0))).unwrap();
+    run(&primary, |txn| txn.swap(Db(1), Db(2))).unwrap();
+    (0..300).for_each(|n| put(&primary, &format!("k{n}"), 10_000));
+    let replica = resync(&primary, &ours.directory(), &open(&ours.directory(), Role::Replica), Aside::Remove, rng).shard;
+    let name = replica.log().segments().in_order()[0].file().path().file_name().unwrap().to_str().unwrap().to_owned();
+    let current = ours.directory().subdirectory("shard-0").unwrap();
+    current.open(&name).unwrap().write_at(100_000, b"damage").unwrap();
+    let (replica, taken) = level(&primary, &ours.directory(), &replica, replica.written_lsn(), rng);
+    same(&primary, &replica, "after it");
+    assert!(taken.lacked > 10 && has(&replica, "k7"), "{taken:?}");
+}
+
+/// Was: records that an interrupted attempt had fetched were taken for those of the next.
+#[test]
+fn nothing_of_an_attempt_is_taken_up_but_what_is_the_same() {
+    let root = FaultyDirectory::new().directory();
+    let file = |name: &str, from, sealed| Expected { name: name.to_owned(), bytes: 100, sealed, from };
+    let segment = "00000000000000000001-00000001.seg";
+    let begin = |prefix, files: &[Expected]| Staging::begin(&root, ShardId(0), NodeId(1), Lsn(prefix), files).unwrap();
+    let (mut staging, there) = begin(5, &[file(segment, 40, true)]);
+    assert_eq!(there, [40]);
+    staging.write(segment, 40, &[7; 60]).unwrap();
+    staging.also(&file("RECORDS", 0, false)).unwrap();
+    staging.write("RECORDS", 0, &[7; 100]).unwrap();
+    drop(staging);
+    let arrived = root.subdirectory("incoming/difference-0").unwrap();
+    assert!(arrived.exists("RECORDS").unwrap());
+    assert_eq!(begin(5, &[file(segment, 40, true)]).1, [100]);
+    assert!(!arrived.exists("RECORDS").unwrap(), "it was another attempt's");
+    assert_eq!(begin(5, &[file(segment, 0, true)]).1, [0], "what is before its beginning was never there");
+    assert_eq!(begin(6, &[file(segment, 0, true)]).1, [0], "above another LSN");
 }
 
 #[test]
@@ -245,7 +311,7 @@ fn run_seed(seed: u64) {
             }
             if replica.can_be_cut(prefix) && rng.random_bool(0.8) {
                 cut(&disks[1].directory(), &replica, prefix).unwrap();
-                replica = exchange(&disks[1].directory(), &replica, Aside::Remove, options(Role::Replica)).unwrap().shard;
+                replica = exchange(&disks[1].directory(), &replica, Aside::Remove, options(Role::Replica), &|| true).unwrap().shard;
                 cuts += 1;
             } else {
                 replica = level(&primary, &disks[1].directory(), &replica, prefix, rng).0;

@@ -29,6 +29,7 @@ pub(crate) use syncer::SharedMode;
 pub use table::SegmentTable;
 pub(crate) use tail::{Appended, Purpose, Tail};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -71,6 +72,8 @@ pub struct Log {
     pub(crate) space: Arc<SpaceLimit>,
     /// Of records in segments that are not hot.
     pub(crate) copies: Copies,
+    /// After a clean stop nothing is stored any more.
+    pub(crate) is_closed: AtomicBool,
 }
 
 /// The log's threads; they end when told to.
@@ -135,6 +138,10 @@ impl Log {
     /// Replaces the manifest on disk by `manifest`. Without room the one before still holds; after any other failure nobody knows which
     /// of the two does, so the log is poisoned.
     pub(crate) fn store_manifest(&self, manifest: &mut Manifest) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            // Its directory may be another's by now.
+            return Err(StorageError::Closed);
+        }
         let directory = self.directory.as_ref();
         let stored = manifest.store_watched(directory, || {
             let identity = |name| directory.identity(name).map_err(StorageError::io("identify", directory.path(name)));
@@ -166,7 +173,9 @@ impl Log {
         active.file().sync_all().map_err(StorageError::io("sync", path))?;
         let mut manifest = self.manifest.lock();
         manifest.clean_stop = Some(CleanStop { incarnation: self.incarnation, flushed });
-        self.store_manifest(&mut manifest)
+        self.store_manifest(&mut manifest)?;
+        self.is_closed.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// How much of the disk it may take.

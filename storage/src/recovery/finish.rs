@@ -120,6 +120,7 @@ pub(super) fn start(
         counts: crate::log::Counts::default(),
         space: Arc::default(),
         copies: crate::copies::Copies::default(),
+        is_closed: std::sync::atomic::AtomicBool::new(false),
     };
     log.space.set_limit(options.disk_limit);
     log.space.reserve_segments(u64::from(options.segment_size));

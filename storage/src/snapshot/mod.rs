@@ -19,6 +19,6 @@ mod tests;
 
 pub use divergent::{Divergent, divergent_files};
 pub(crate) use exchange::finish_exchange;
-pub use exchange::{Aside, Exchanged, exchange};
+pub use exchange::{Aside, Exchanged, discard_copies, exchange};
 pub use staging::{Expected, Staging};
 pub use take::{Snapshot, SnapshotFile};

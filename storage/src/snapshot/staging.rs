@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use crate::difference::{Assembled, Assembly};
+use crate::difference::{Assembled, Assembly, OpSet};
 use crate::error::{Result, StorageError};
 use crate::fs::{Directory, File};
 use crate::manifest::Manifest;
@@ -27,6 +27,10 @@ pub struct Staging {
     prefix: Lsn,
     directory: Arc<dyn Directory>,
     files: HashMap<String, Arriving>,
+    /// Large values that are in service here, and not sent.
+    values: Vec<String>,
+    /// What was lacking so far.
+    asked: OpSet,
     syncer: Syncer,
 }
 
@@ -86,20 +90,20 @@ impl Staging {
         root.subdirectory(INCOMING).map_err(StorageError::io("create", root.path(INCOMING)))?;
         let path = if prefix == Lsn(0) { &places.target } else { &places.arrived };
         let directory = root.subdirectory(path).map_err(StorageError::io("create", root.path(path)))?;
-        let mut staging = Self { root: Arc::clone(root), places, prefix, directory, files: HashMap::new(), syncer: Syncer::start()? };
-        let origin = Origin { node: source, boot: u128::from_be_bytes(root.boot_id()), prefix };
+        let (root, files_there, syncer) = (Arc::clone(root), HashMap::new(), Syncer::start()?);
+        let (values, asked) = (Vec::new(), OpSet::default());
+        let mut staging = Self { root, places, prefix, directory, files: files_there, values, asked, syncer };
+        let origin = Origin { node: source, boot: u128::from_be_bytes(staging.root.boot_id()), prefix };
         let mut sealed_then = staging.sealed(origin);
         if staging.exists(MANIFEST)? {
             // It was whole, and perhaps opened.
             sealed_then.clear();
         }
-        if sealed_then.is_empty() {
-            staging.clear()?;
-        }
-        let sealed_now: Vec<_> = files.iter().filter(|file| file.sealed).map(|file| (file.name.clone(), file.bytes)).collect();
+        staging.clear(&sealed_then)?;
+        let sealed_now: Vec<_> = files.iter().filter(|file| file.sealed).map(Sealed::of).collect();
         store(staging.directory.as_ref(), SOURCE, &encode_source(origin, &sealed_now))?;
         let there = files.iter().map(|file| {
-            let same = file.sealed && sealed_then.contains(&(file.name.clone(), file.bytes));
+            let same = file.sealed && sealed_then.contains(&Sealed::of(file));
             staging.expect(file, same)
         });
         let there = there.collect::<Result<_>>()?;
@@ -115,7 +119,7 @@ impl Staging {
     }
 
     /// The sealed files, with their lengths, of the attempt before, if that was of the same origin.
-    fn sealed(&self, origin: Origin) -> Vec<(String, u64)> {
+    fn sealed(&self, origin: Origin) -> Vec<Sealed> {
         let read = || {
             let file = self.directory.open_read_only(SOURCE).ok()?;
             let mut bytes = vec![0; file.len().ok()? as usize];
@@ -129,9 +133,11 @@ impl Staging {
         self.directory.exists(name).map_err(StorageError::io("look for", self.directory.path(name)))
     }
 
-    fn clear(&self) -> Result<()> {
-        for name in self.directory.list().map_err(StorageError::io("list", self.directory.path("")))? {
-            self.directory.remove(&name).map_err(StorageError::io("remove", self.directory.path(&name)))?;
+    /// Removes what is not to be taken up.
+    fn clear(&self, sealed: &[Sealed]) -> Result<()> {
+        let names = self.directory.list().map_err(StorageError::io("list", self.directory.path("")))?;
+        for name in names.iter().filter(|name| sealed.iter().all(|file| file.name != **name)) {
+            self.directory.remove(name).map_err(StorageError::io("remove", self.directory.path(name)))?;
         }
         Ok(())
     }
@@ -145,6 +151,7 @@ impl Staging {
             return Err(StorageError::Corrupt { path, offset: 0, lsn: Lsn(0), reason });
         }
         if self.is_in_service(name, *bytes)? {
+            self.values.push(name.clone());
             return Ok(*bytes);
         }
         let there = same && self.exists(name)?;
@@ -232,7 +239,12 @@ impl Staging {
         let from = |(name, file): (&String, &Arriving)| (file.from > 0).then(|| (name.clone(), file.from));
         let offsets = self.files.iter().filter_map(from).collect();
         let (root, places, prefix) = (&self.root, self.places.clone(), self.prefix);
-        Assembly { root, old, places, sent, node, prefix, lsn, offsets }.run()
+        let (values, asked) = (self.values.clone(), self.asked.clone());
+        let assembled = Assembly { root, old, places, sent, node, prefix, lsn, offsets, values, asked }.run()?;
+        if let Assembled::Lacks(ops) = &assembled {
+            self.asked = ops.clone();
+        }
+        Ok(assembled)
     }
 }
 
@@ -245,13 +257,33 @@ struct Origin {
 }
 
 /// A line for the origin, then one for each file: its length and its name.
-fn encode_source(origin: Origin, sealed: &[(String, u64)]) -> Vec<u8> {
-    let files: String = sealed.iter().map(|(name, bytes)| format!("{bytes} {name}\n")).collect();
+/// A file that will never change again, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sealed {
+    bytes: u64,
+    /// Where what is sent of it begins: what is before was never there.
+    from: u64,
+    name: String,
+}
+
+impl Sealed {
+    fn of(file: &Expected) -> Self {
+        Self { bytes: file.bytes, from: file.from, name: file.name.clone() }
+    }
+
+    fn decode(line: &str) -> Option<Self> {
+        let [bytes, from, name] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        Some(Self { bytes: bytes.parse().ok()?, from: from.parse().ok()?, name: name.to_owned() })
+    }
+}
+
+fn encode_source(origin: Origin, sealed: &[Sealed]) -> Vec<u8> {
+    let files: String = sealed.iter().map(|Sealed { bytes, from, name }| format!("{bytes} {from} {name}\n")).collect();
     format!("{} {:032x} {}\n{files}", origin.node.0, origin.boot, origin.prefix).into_bytes()
 }
 
 /// None: of another origin, or not whole.
-fn decode_source(text: &str, origin: Origin) -> Option<Vec<(String, u64)>> {
+fn decode_source(text: &str, origin: Origin) -> Option<Vec<Sealed>> {
     let mut lines = text.lines();
     let [node, boot, prefix] = lines.next()?.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let boot = u128::from_str_radix(boot, 16).ok()?;
@@ -259,5 +291,5 @@ fn decode_source(text: &str, origin: Origin) -> Option<Vec<(String, u64)>> {
     if found != origin {
         return None;
     }
-    lines.map(|line| line.split_once(' ').and_then(|(bytes, name)| Some((name.to_owned(), bytes.parse().ok()?)))).collect()
+    lines.map(Sealed::decode).collect()
 }

@@ -33,7 +33,7 @@ pub(crate) fn resync(primary: &Shard, root: &Arc<dyn Directory>, old: &Shard, as
     }
     let staging = receive(&snapshot, Lsn(0), primary, root, usize::MAX);
     staging.finish(&snapshot.manifest, NodeId(77)).unwrap();
-    exchange(root, old, aside, options(Role::Replica)).unwrap()
+    exchange(root, old, aside, options(Role::Replica), &|| true).unwrap()
 }
 
 pub(crate) fn receive(snapshot: &Snapshot, prefix: Lsn, primary: &Shard, root: &Arc<dyn Directory>, mut pieces: usize) -> Staging {

@@ -56,6 +56,7 @@ impl ModelNode {
             feed::Action::Compare => link.feed.compared(standing.expect("looked up above"), time, more),
             feed::Action::OpenSnapshot { above } => {
                 self.snapshots += 1;
+                link.above = above;
                 let (listing, files) = env.disk().snapshot(SnapshotId(self.snapshots), above.0);
                 link.snapshot = Some((listing.id, files));
                 link.feed.snapshot_opened(listing, time, more);
@@ -81,7 +82,7 @@ impl ModelNode {
                 link.feed.log_read(read, time, more);
             }
             feed::Action::GatherRecords(lacking) => {
-                let (listing, files) = env.disk().records(lacking.id, &OpSet::decode(&lacking.ops).expect("a set of ops"));
+                let (listing, files) = env.disk().records(lacking.id, link.above, &OpSet::decode(&lacking.ops).expect("a set of ops"));
                 link.snapshot = Some((listing.id, files));
                 link.feed.records_gathered(listing, time, more);
             }

@@ -60,11 +60,11 @@ impl Fixture {
     /// A replica with what the primary has now.
     fn replica(&self, primary: &Shard) -> Shard {
         let root: Arc<dyn Directory> = Arc::new(crate::fs::MemoryDirectory::new());
+        let empty = Shard::open(&root, self.options(Role::Replica)).unwrap();
         let snapshot = primary.snapshot().unwrap();
         let staging = receive(&snapshot, Lsn(0), primary, &root, usize::MAX);
         staging.finish(&snapshot.manifest, NodeId(77)).unwrap();
-        let empty = Shard::open(&root, self.options(Role::Replica)).unwrap();
-        exchange(&root, &empty, Aside::Remove, self.options(Role::Replica)).unwrap().shard
+        exchange(&root, &empty, Aside::Remove, self.options(Role::Replica), &|| true).unwrap().shard
     }
 }
 

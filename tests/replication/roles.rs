@@ -1,7 +1,11 @@
 //! Who is the primary, and what becomes of what only one side has.
 
+use std::time::Duration;
+
 use clap::Parser;
 use esker_tools::log::{Args, run};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use crate::proxy::Proxy;
 use crate::{contents, converge, eventually, info, number, replica_of, start};
@@ -118,5 +122,33 @@ fn a_token_of_a_server_that_was_promoted_apart_is_an_error_at_once() {
         assert_eq!(promoted.connect().ask(&format!("WAITLSN {common} 0")), ":1|");
         let told = promoted.connect().ask(&format!("WAITLSN {token} 0"));
         assert!(told.starts_with(&format!("-ERR token {token} is not in the history of this node")), "{told}");
+    }
+}
+
+/// Was: an order that came while a snapshot was taken into service left the server on the shard that had been closed; what it acknowledged then was gone.
+#[test]
+fn an_order_amid_the_arrival_of_a_snapshot_loses_nothing_that_is_acknowledged_after_it() {
+    let seed: u64 = std::env::var("ESKER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("ESKER_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let primary = start(&[]);
+    let value = "v".repeat(1000);
+    let mut client = primary.connect();
+    for n in 0..3000 {
+        client.ask(&format!("SET key:{n} {value}"));
+    }
+    let mut node = start(&[]);
+    for round in 0..12 {
+        let mut operator = node.connect();
+        assert_eq!(operator.ask(&format!("REPLICAOF 127.0.0.1 {} FORCE", primary.port())), "+OK|");
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..250)));
+        assert_eq!(operator.ask("REPLICAOF NO ONE"), "+OK|");
+        assert_eq!(node.connect().ask(&format!("SET own:{round} {round}")), "+OK|", "round {round}");
+        let keys = node.connect().ask("DBSIZE");
+        node.kill();
+        node.restart_in_place();
+        let mut reader = node.connect();
+        assert!(reader.ask(&format!("GET own:{round}")).ends_with(&format!("|{round}|")), "round {round}");
+        assert_eq!(reader.ask("DBSIZE"), keys, "round {round}");
     }
 }

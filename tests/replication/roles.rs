@@ -55,7 +55,7 @@ fn a_primary_that_came_back_empty_wipes_nobody() {
         if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
     }
     primary.restart_in_place();
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    std::thread::sleep(Duration::from_millis(700));
     assert_eq!(info(&replica, "master_link_status"), "down");
     assert_eq!(contents(&replica), before);
     // Only on somebody's word, and even then nothing is gone.

@@ -266,6 +266,7 @@ impl Connection {
     pub fn bulk(&mut self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.read_into(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"$"), "no bulk string: {}", String::from_utf8_lossy(&bytes));
         let head = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         (!bytes.starts_with(b"$-1")).then(|| bytes[head..bytes.len() - 2].to_vec())
     }

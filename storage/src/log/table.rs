@@ -60,6 +60,13 @@ impl SegmentTable {
         self.by_id.iter().flatten().filter(|s| s.is_retired()).cloned().collect()
     }
 
+    /// The retired segment that held `lsn`, if it is there still.
+    #[must_use]
+    pub fn retired_of_lsn(&self, lsn: Lsn) -> Option<&Arc<Segment>> {
+        let held = |s: &&Arc<Segment>| s.is_retired() && s.base_lsn().is_some_and(|base| base <= lsn) && s.last_lsn() >= lsn;
+        self.by_id.iter().flatten().find(held)
+    }
+
     /// The segment that holds `lsn`, if any does.
     #[must_use]
     pub fn of_lsn(&self, lsn: Lsn) -> Option<&Arc<Segment>> {

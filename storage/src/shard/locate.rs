@@ -28,7 +28,8 @@ pub(super) fn waiting(table: &SegmentTable, lsn: Lsn, number: u32) -> Result<Loc
 }
 
 fn holder(table: &SegmentTable, lsn: Lsn) -> Result<&Arc<Segment>> {
-    table.of_lsn(lsn).ok_or_else(|| StorageError::Corrupt {
+    // Was: a table from just before cleaning put another segment in its place told of none, as that one was retired since; it holds the entry still.
+    table.of_lsn(lsn).or_else(|| table.retired_of_lsn(lsn)).ok_or_else(|| StorageError::Corrupt {
         path: "the log".into(),
         offset: 0,
         lsn,
